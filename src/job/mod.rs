@@ -1,0 +1,1 @@
+//! One run: a command under a lease, with its output, time limits and outcome.

@@ -1,0 +1,1 @@
+//! Byte pipes whose end is proven.

@@ -1,0 +1,1 @@
+//! Children: spawn, streams, the keeper, ending a whole tree.

@@ -1,0 +1,1 @@
+//! Supervised threads: stop, panic capture with context, the two classes, signals.
