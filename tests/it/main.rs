@@ -1,2 +1,5 @@
 //! Integration tests, one file a behaviour; one binary, so that they link once.
 #![allow(clippy::unwrap_used, missing_docs)] // a test's way to fail
+
+mod thread;
+mod two_classes;
