@@ -1,5 +1,6 @@
 //! Integration tests, one file a behaviour; one binary, so that they link once.
 #![allow(clippy::unwrap_used, missing_docs)] // a test's way to fail
 
+mod pipe;
 mod thread;
 mod two_classes;
