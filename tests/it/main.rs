@@ -4,3 +4,8 @@
 mod pipe;
 mod thread;
 mod two_classes;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod house;
+mod static_binary;
