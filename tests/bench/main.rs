@@ -1,0 +1,54 @@
+//! Measures towpath beside the tools that people use today: `cargo bench`, or
+//! `cargo bench -- NAME...` for the comparisons whose name contains one.
+//!
+//! Both sides of a comparison run in turns in one run of the bench, so that
+//! they share the machine's mood; what is compared is their ratio. A peer that
+//! isn't installed gets a row that says so. `TOWPATH_BENCH_QUICK=1` does few
+//! rounds: it shows that the bench works, its figures mean nothing.
+//!
+//! It asserts nothing about speed. It fails when a side that is there can't be
+//! measured, so a comparison never quietly disappears.
+
+#![allow(clippy::unwrap_used)] // a bench's way to fail, as a test's
+
+mod compare;
+mod figure;
+mod machine;
+mod memory;
+mod output;
+mod programs;
+mod size;
+mod start;
+mod table;
+
+use compare::Effort;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        return; // A test runner asks which tests are here: none.
+    }
+    let asked_by_cargo_bench = arguments.iter().any(|argument| argument == "--bench");
+    let effort = if asked_by_cargo_bench { Effort::from_environment() } else { Effort::QUICK };
+    let names: Vec<_> = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
+
+    let mut comparisons = Vec::new();
+    comparisons.extend(start::comparisons(effort));
+    comparisons.extend(memory::comparisons());
+    comparisons.extend(output::comparisons(effort));
+    comparisons.extend(size::comparisons());
+    comparisons.retain(|comparison| comparison.is_named_by(&names));
+
+    if comparisons.is_empty() {
+        eprintln!("no comparison has a name with {}", names.join(" or "));
+        std::process::exit(2);
+    }
+    println!("{}\n", machine::headline(effort));
+    let rows: Vec<_> = comparisons.into_iter().flat_map(|comparison| comparison.rows(effort)).collect();
+    print!("{}", table::print(&rows));
+    let failed = rows.iter().filter(|row| row.failed).count();
+    if failed > 0 {
+        println!("\n{failed} rows of {} could not be measured", rows.len());
+        std::process::exit(1);
+    }
+}
