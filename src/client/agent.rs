@@ -1,0 +1,121 @@
+//! Requests over ureq, each with a limit on its whole time.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Target;
+
+/// Which certificates an `https://` server may show.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    #[cfg(feature = "tls")]
+    roots: Option<Vec<ureq::tls::Certificate<'static>>>,
+}
+
+impl Trust {
+    /// Trusts the authorities in this PEM file, and no others. The default is
+    /// Mozilla's list as built into this program.
+    ///
+    /// # Errors
+    /// The file can't be read, or holds no certificate.
+    #[cfg(feature = "tls")]
+    pub fn in_file(path: &Path) -> io::Result<Trust> {
+        let pem = std::fs::read(path)?;
+        let mut roots = Vec::new();
+        for item in ureq::tls::parse_pem(&pem) {
+            if let ureq::tls::PemItem::Certificate(certificate) = item.map_err(io::Error::other)? {
+                roots.push(certificate);
+            }
+        }
+        if roots.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it"));
+        }
+        Ok(Trust { roots: Some(roots) })
+    }
+
+    /// Without the feature `tls` there is nothing to trust.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "tls"))]
+    pub fn in_file(_path: &Path) -> io::Result<Trust> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this build has no TLS"))
+    }
+}
+
+/// Why a request brought no success.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server answered with this status, 400 or above.
+    #[error("{target} answered {status}")]
+    Status {
+        /// Where the request went: scheme and host.
+        target: String,
+        /// The status code.
+        status: u16,
+    },
+    /// No answer came: not reached, cut, too late, or not trusted.
+    #[error("no answer from {target}")]
+    Failed {
+        /// Where the request went: scheme and host.
+        target: String,
+        /// What went wrong.
+        source: Box<ureq::Error>,
+    },
+}
+
+/// A client. Cloning shares its connections.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    agent: ureq::Agent,
+}
+
+impl Agent {
+    /// A client whose requests each take at most `timeout`, from resolving the
+    /// name to the answer's last byte, redirects included.
+    ///
+    /// A proxy is taken from the environment, as curl does.
+    pub fn new(timeout: Duration, trust: &Trust) -> Agent {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .user_agent(concat!("towpath/", env!("CARGO_PKG_VERSION")));
+        #[cfg(feature = "tls")]
+        let config = match &trust.roots {
+            Some(roots) => config.tls_config(
+                ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(roots)).build(),
+            ),
+            None => config,
+        };
+        #[cfg(not(feature = "tls"))]
+        let _: &Trust = trust;
+        Agent { agent: config.build().new_agent() }
+    }
+
+    /// Makes a GET request and drops what comes back. Blocks until the answer's
+    /// head is there or the time-out passes; nothing else ends it.
+    ///
+    /// A redirect never leads from an encrypted connection to a plain one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn get(&self, target: &Target) -> Result<(), Error> {
+        let request = self.agent.get(target.as_str()).config().https_only(target.is_encrypted()).build();
+        match request.call() {
+            Ok(response) if response.status().as_u16() < 400 => Ok(()),
+            Ok(response) => Err(Error::Status { target: target.to_string(), status: response.status().as_u16() }),
+            Err(error) => Err(Error::Failed { target: target.to_string(), source: Box::new(without_url(error)) }),
+        }
+    }
+}
+
+/// The same error without the URL that some of them carry.
+fn without_url(error: ureq::Error) -> ureq::Error {
+    match error {
+        ureq::Error::BadUri(_) => ureq::Error::BadUri("the URL".to_owned()),
+        ureq::Error::RequireHttpsOnly(_) => ureq::Error::RequireHttpsOnly("a redirect".to_owned()),
+        ureq::Error::ConnectProxyFailed(_) => ureq::Error::ConnectProxyFailed("the proxy refused".to_owned()),
+        other => other,
+    }
+}

@@ -1,0 +1,117 @@
+//! A URL that requests go to, checked once, printed without its secrets.
+
+use std::fmt;
+
+/// An `http://` or `https://` URL whose path, query and user never show in a text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    url: String,
+}
+
+/// Why a text is no [`Target`]. It doesn't repeat the text, which may hold a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTarget {
+    /// Neither `http://` nor `https://`, or no host after it.
+    #[error("not an http:// or https:// URL with a host")]
+    NotHttp,
+    /// White space or a control character.
+    #[error("the URL contains white space or control characters")]
+    Characters,
+    /// `https://` in a build without the feature `tls`.
+    #[error("https:// needs a build with the feature tls")]
+    NoTls,
+}
+
+impl Target {
+    /// Checks a URL.
+    ///
+    /// # Errors
+    /// It isn't one that this build can reach; see [`InvalidTarget`].
+    pub fn parse(url: &str) -> Result<Target, InvalidTarget> {
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        let rest = rest.ok_or(InvalidTarget::NotHttp)?;
+        if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(InvalidTarget::Characters);
+        }
+        if host_of(rest).is_empty() {
+            return Err(InvalidTarget::NotHttp);
+        }
+        if url.starts_with("https://") && cfg!(not(feature = "tls")) {
+            return Err(InvalidTarget::NoTls);
+        }
+        Ok(Target { url: url.to_owned() })
+    }
+
+    /// The same URL with a word added to its path, before any query.
+    pub fn join(&self, word: &str) -> Target {
+        let (path, query) = match self.url.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (self.url.as_str(), None),
+        };
+        let mut url = format!("{}/{word}", path.trim_end_matches('/'));
+        if let Some(query) = query {
+            url.push('?');
+            url.push_str(query);
+        }
+        Target { url }
+    }
+
+    /// Whether what is sent to it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.url.starts_with("https://")
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.url
+    }
+}
+
+impl fmt::Display for Target {
+    /// Scheme and host: `https://example.org`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
+        write!(f, "{scheme}://{}", host_of(rest))
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self}/...)")
+    }
+}
+
+/// Host and port of what follows the scheme.
+fn host_of(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_scheme_and_host_are_ever_printed() {
+        let target = Target::parse("http://me:pass@h.example:81/secret?token=x").unwrap();
+        assert_eq!(target.to_string(), "http://h.example:81");
+        assert_eq!(format!("{target:?}"), "Target(http://h.example:81/...)");
+    }
+
+    #[test]
+    fn a_word_joins_the_path_before_the_query() {
+        let joined = |url: &str| Target::parse(url).unwrap().join("fail").url;
+        assert_eq!(joined("http://h/a"), "http://h/a/fail");
+        assert_eq!(joined("http://h/a/"), "http://h/a/fail");
+        assert_eq!(joined("http://h?x=1"), "http://h/fail?x=1");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_being_repeated() {
+        for text in
+            ["", "h/secret", "ftp://secret", "http://", "http:///secret", "http://h/a secret", "http://h/\nsecret"]
+        {
+            let error = Target::parse(text).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+}

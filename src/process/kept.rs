@@ -1,0 +1,267 @@
+//! A command under a keeper, seen from the process that started it.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, set_child_subreaper};
+use rustix::time::Timespec;
+
+use super::message::{Event, Frames, Limit, Order, Reason, fits};
+use super::{descriptors, keeper, program, tree};
+use crate::clock::Moment;
+use crate::thread::{Worker, spawn};
+
+/// How long one order to the keeper may take to be written.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a dropped [`Kept`] waits for its keeper's end.
+const REAP_WITHIN: Duration = Duration::from_secs(1);
+
+/// Events that wait for the owner to take them; the reader waits while it is full.
+const EVENTS: usize = 64;
+
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
+
+/// Names the program that is started as a keeper, once for the whole process.
+/// Its main function calls [`super::keeper_entry`] first. Default: this very program.
+pub fn set_keeper_program(path: PathBuf) {
+    // The first one counts: a keeper may run from it already.
+    let _: Result<(), PathBuf> = PROGRAM.set(path);
+}
+
+/// Makes this process a sub-reaper, so that it can end a tree whose keeper was
+/// killed. For programs that run *one* command and have no other children:
+/// whoever is below this process counts as part of the tree.
+///
+/// # Errors
+/// A kernel older than 3.4.
+pub fn adopt_orphans() -> io::Result<()> {
+    set_child_subreaper(Some(getpid()))?;
+    ADOPTS_ORPHANS.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// What the command has for a terminal.
+#[derive(Debug)]
+pub enum Place {
+    /// A group of its own in our session, in the background of its terminal, if there is one.
+    Background,
+    /// The same, made the foreground of this terminal, which must be our session's.
+    Foreground(OwnedFd),
+    /// A session on the terminal that is its standard input: see [`super::Pty`].
+    Pty,
+}
+
+/// A command to run under a keeper.
+#[derive(Debug)]
+pub struct Spec {
+    /// The program, looked for in `PATH` unless it has a slash, and its arguments.
+    pub argv: Vec<OsString>,
+    /// The whole environment; nothing is inherited.
+    pub env: Vec<(OsString, OsString)>,
+    /// Standard input.
+    pub stdin: OwnedFd,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+    /// Its terminal.
+    pub place: Place,
+    /// Held open by the keeper until the tree is gone; the command doesn't inherit them.
+    pub held: Vec<OwnedFd>,
+    /// From TERM to KILL where nobody says otherwise: when the owner dies, and for
+    /// processes the command leaves behind.
+    pub kill_after: Duration,
+}
+
+/// A running command and its keeper. Dropping it closes the keeper's control
+/// socket, on which the keeper ends the tree.
+#[derive(Debug)]
+pub struct Kept {
+    control: UnixStream,
+    keeper: Child,
+    events: Receiver<Event>,
+    reader: Option<Worker<()>>,
+}
+
+impl Kept {
+    /// Starts a keeper, and orders it to start the command. Whether that worked
+    /// is the first event: [`Event::Started`] or [`Event::NotStarted`].
+    ///
+    /// # Errors
+    /// The keeper can't be started, or the arguments are too large for any program.
+    pub fn start(spec: Spec) -> io::Result<Kept> {
+        if spec.argv.is_empty() || !fits(&spec.argv) {
+            return Err(io::Error::from_raw_os_error(libc::E2BIG));
+        }
+        let (control, theirs) = UnixStream::pair()?;
+        control.set_write_timeout(Some(ORDER_TIMEOUT))?;
+        let mut command = Command::new(PROGRAM.get().cloned().unwrap_or_else(program::path));
+        command.arg0(keeper::NAME).env_clear().envs(spec.env);
+        command.stdin(OwnedFd::from(theirs)).stdout(io::stderr().as_fd().try_clone_to_owned()?);
+        command.stderr(Stdio::inherit());
+        let pty = matches!(spec.place, Place::Pty);
+        if !pty {
+            // Its own group: what a terminal sends to ours isn't for it.
+            command.process_group(0);
+        }
+        let keeper = command.spawn()?;
+        let terminal = if let Place::Foreground(terminal) = spec.place { Some(terminal) } else { None };
+        let streams = [&spec.stdin, &spec.stdout, &spec.stderr];
+        let given: Vec<BorrowedFd<'_>> =
+            streams.into_iter().chain(terminal.as_ref()).chain(&spec.held).map(AsFd::as_fd).collect();
+        let (sender, events) = bounded(EVENTS);
+        let of_reader = control.try_clone()?;
+        let reader = spawn("keeper-events", move |_| read_events(of_reader, &sender))?;
+        let kept = Kept { control, keeper, events, reader: Some(reader) };
+        descriptors::send(&kept.control, &given)?;
+        kept.order(&Order::Start {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            argv: spec.argv,
+            foreground: terminal.is_some(),
+            pty,
+            kill_after: spec.kill_after,
+        })?;
+        Ok(kept)
+    }
+
+    /// What happens to the command, in order. The last event is [`Event::Gone`],
+    /// [`Event::NotStarted`] or [`Event::KeeperDied`]; then the channel disconnects.
+    pub fn events(&self) -> &Receiver<Event> {
+        &self.events
+    }
+
+    /// The keeper's process id.
+    pub fn keeper_pid(&self) -> i32 {
+        Pid::from_child(&self.keeper).as_raw_pid()
+    }
+
+    /// Sets or moves a deadline: one for [`Reason::Timeout`], one for [`Reason::Lease`].
+    ///
+    /// # Errors
+    /// The keeper is gone, or took no order for 10 s.
+    pub fn limit(&self, reason: Reason, limit: Limit) -> io::Result<()> {
+        self.order(&Order::Limit { reason, limit })
+    }
+
+    /// Sends a signal to the command's group.
+    ///
+    /// # Errors
+    /// As [`Kept::limit`].
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        self.order(&Order::Signal { signal })
+    }
+
+    /// Ends the tree: `signal` to all of it now, KILL at `kill_at` to what is left.
+    /// Called again, it only moves `kill_at` nearer.
+    ///
+    /// # Errors
+    /// As [`Kept::limit`].
+    pub fn end(&self, signal: i32, kill_at: Moment) -> io::Result<()> {
+        self.order(&Order::End { signal, kill_at })
+    }
+
+    /// Wakes a keeper that somebody stopped (SIGSTOP), so that it does what has fallen due.
+    pub fn wake_keeper(&self) {
+        // A keeper that is gone is reported as an event.
+        let _: rustix::io::Result<()> = kill_process(Pid::from_child(&self.keeper), Signal::CONT);
+    }
+
+    /// Ends what is left of the tree after [`Event::KeeperDied`]: at once, by
+    /// KILL, waiting at most `within`. Returns whether nobody is left.
+    ///
+    /// Only a process that called [`adopt_orphans`] sees the tree; for others the
+    /// death signal has ended the command itself, and its children go on.
+    pub fn end_without_keeper(&mut self, within: Duration) -> bool {
+        let until = Moment::now() + within;
+        // Reaps the keeper, so that it isn't counted. It is dead: this doesn't block.
+        let _: io::Result<std::process::ExitStatus> = self.keeper.wait();
+        if !ADOPTS_ORPHANS.load(Ordering::Relaxed) {
+            return false;
+        }
+        loop {
+            tree::kill_all();
+            tree::reap_all();
+            if tree::count() == 0 {
+                return true;
+            }
+            if until.has_passed() {
+                return false;
+            }
+            // The kernel tells a sub-reaper of its orphans' ends by a signal that
+            // belongs to the whole program, not to us: so look again, soon, and not for long.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn order(&self, order: &Order) -> io::Result<()> {
+        (&self.control).write_all(&order.encode())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // Nothing to do where it is closed already. It ends the reader's wait too.
+        let _: io::Result<()> = self.control.shutdown(std::net::Shutdown::Both);
+        while self.events.try_recv().is_ok() {}
+        if let Some(reader) = self.reader.take()
+            && let Err(panic) = reader.join()
+        {
+            panic.log();
+        }
+        self.reap();
+    }
+}
+
+impl Kept {
+    /// Takes in the keeper's end, which follows on its last event. A keeper that
+    /// still ends a tree goes on without us.
+    fn reap(&mut self) {
+        let Ok(ended) = pidfd_open(Pid::from_child(&self.keeper), PidfdFlags::empty()) else { return };
+        let mut waiting = [PollFd::new(&ended, PollFlags::IN)];
+        let limit = Timespec { tv_sec: REAP_WITHIN.as_secs() as i64, tv_nsec: 0 };
+        // Interrupted or not: the question is only whether it has ended.
+        let _: rustix::io::Result<usize> = poll(&mut waiting, Some(&limit));
+        let _: io::Result<Option<std::process::ExitStatus>> = self.keeper.try_wait();
+    }
+}
+
+/// Passes events on until the last one. A read has no deadline: the keeper's
+/// death and the owner's `shutdown` both end it.
+fn read_events(mut control: UnixStream, events: &Sender<Event>) {
+    let mut frames = Frames::default();
+    let mut buffer = [0; 4096];
+    loop {
+        match frames.next().and_then(|frame| frame.map(|frame| Event::decode(&frame)).transpose()) {
+            Ok(Some(event)) => {
+                let last = matches!(event, Event::Gone | Event::NotStarted { .. });
+                // The owner who doesn't listen any more has dropped the whole.
+                if events.send(event).is_err() || last {
+                    return;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(_) => break,
+        }
+        match control.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => frames.push(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    // As above: an owner who left needn't know.
+    let _: Result<(), crossbeam_channel::SendError<Event>> = events.send(Event::KeeperDied);
+}
