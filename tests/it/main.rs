@@ -11,3 +11,4 @@ mod support;
 
 mod house;
 mod static_binary;
+mod output;
