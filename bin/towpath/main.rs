@@ -1,3 +1,31 @@
-//! The `towpath` command.
+//! The `towpath` command: parse, call the library, exit code.
 
-fn main() {}
+mod cli;
+mod completions;
+mod config;
+mod run;
+mod voice;
+
+use std::process::ExitCode;
+
+use towpath::job::exit_code;
+
+fn main() -> ExitCode {
+    towpath::process::keeper_entry();
+    let arguments = match cli::parse(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(cli::Refused::Answered(text)) => {
+            // A reader who closed the pipe has seen what they wanted.
+            let _: std::io::Result<()> = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(cli::Refused::Wrong(line)) => {
+            voice::error(&line);
+            return ExitCode::from(exit_code::USAGE);
+        }
+    };
+    match arguments {
+        cli::Subcommand::Run(arguments) => run::run(*arguments),
+        cli::Subcommand::Completions { shell } => completions::print(shell),
+    }
+}

@@ -1,3 +1,23 @@
 //! One run: a command under a lease, with its output, time limits and outcome.
+//!
+//! [`Job`] says what to run; [`Job::run`] runs it, and gives back an
+//! [`Outcome`] in which everything that happened has its place: how the command
+//! ended, who held the lock instead, what of the output was lost. It prints
+//! nothing but the command's output.
 
+mod environment;
+mod outcome;
 pub mod output;
+#[cfg(feature = "http")]
+mod ping;
+mod report;
+mod run;
+mod session;
+mod spec;
+mod streams;
+
+pub use outcome::{Outcome, Verdict, exit_code};
+#[cfg(feature = "http")]
+pub use ping::{PingTally, PingTo};
+pub use report::with_causes;
+pub use spec::{Job, Once};

@@ -33,6 +33,10 @@ impl Pty {
     /// # Errors
     /// There is no `/dev/ptmx` (an empty root directory), or no pseudo-terminal is left.
     pub fn open() -> io::Result<(Pty, OwnedFd)> {
+        Pty::open_any().map_err(|source| io::Error::new(source.kind(), NoPty { source }))
+    }
+
+    fn open_any() -> io::Result<(Pty, OwnedFd)> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
@@ -79,6 +83,13 @@ impl Pty {
         let worker = spawn("stdin", move |_| feed(&input, &master, &stopped.into()))?;
         Ok(Feed { stop: Some(stop), worker: Some(worker) })
     }
+}
+
+/// Why a command can't have a terminal of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("no pseudo-terminal can be had; it takes a /dev/ptmx")]
+struct NoPty {
+    source: io::Error,
 }
 
 /// The thread that carries standard input; dropping it stops and joins it.

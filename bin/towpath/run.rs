@@ -1,0 +1,212 @@
+//! `towpath run`: a job made from the flags, and its outcome in words.
+
+use std::io;
+use std::process::ExitCode;
+
+use rustix::process::{Signal, kill_current_process_group};
+use signal_hook::consts as sig;
+#[cfg(feature = "http")]
+use towpath::client::{Target, Trust};
+use towpath::clock::format_duration;
+use towpath::flow::Filter;
+#[cfg(feature = "http")]
+use towpath::job::PingTo;
+use towpath::job::{Job, Once, Outcome, Verdict, exit_code, with_causes};
+use towpath::lock::Request;
+use towpath::process::adopt_orphans;
+use towpath::store::{Key, StoreUrl};
+use towpath::thread::signals::Signals;
+
+use crate::cli::RunArguments;
+use crate::voice;
+
+/// What a run has to do with.
+const SIGNALS: [i32; 9] = [
+    sig::SIGHUP,
+    sig::SIGINT,
+    sig::SIGQUIT,
+    sig::SIGTERM,
+    sig::SIGTSTP,
+    sig::SIGCONT,
+    sig::SIGWINCH,
+    sig::SIGUSR1,
+    sig::SIGUSR2,
+];
+
+pub(crate) fn run(arguments: RunArguments) -> ExitCode {
+    voice::begin(arguments.verbose);
+    let busy = arguments.busy_exit;
+    let words = Words::of(&arguments);
+    let job = match job(arguments) {
+        Ok(job) => job,
+        Err(line) => {
+            voice::error(&line);
+            return ExitCode::from(exit_code::USAGE);
+        }
+    };
+    let signals = match adopt_orphans().and_then(|()| Signals::listen(&SIGNALS)) {
+        Ok(signals) => signals,
+        Err(error) => {
+            voice::error(&format!("can't prepare to run a command: {error}"));
+            return ExitCode::from(exit_code::INTERNAL);
+        }
+    };
+    let outcome = job.run(signals.receiver());
+    words.tell(&outcome);
+    if outcome.interrupted {
+        // As if the terminal had sent it to our group too: a script that runs us ends as well.
+        // The code of a process that SIGINT ended is the one that we would give.
+        let _: rustix::io::Result<()> = kill_current_process_group(Signal::INT);
+        let _: io::Result<()> = signal_hook::low_level::emulate_default_handler(sig::SIGINT);
+    }
+    ExitCode::from(outcome.exit_code(busy))
+}
+
+/// A job as the flags describe it; one line if they don't make sense.
+fn job(arguments: RunArguments) -> Result<Job, String> {
+    let mut job = Job::new(arguments.command.clone()).kill_after(arguments.kill_after).busy_exit(arguments.busy_exit);
+    if let Some(key) = &arguments.once {
+        job = job.once(once(key, &arguments)?);
+    }
+    if let Some(timeout) = arguments.timeout {
+        job = job.timeout(timeout);
+    }
+    if let Some(log) = arguments.log {
+        job = job.log(log);
+    }
+    if let Some(report) = arguments.report {
+        job = job.report(report);
+    }
+    if arguments.quiet_success {
+        job = job.quiet_success();
+    }
+    if arguments.no_stdin {
+        job = job.no_stdin();
+    }
+    if arguments.pty {
+        job = job.pty();
+    }
+    if !arguments.include.is_empty() || !arguments.exclude.is_empty() {
+        job = job.filter(Filter::new(&arguments.include, &arguments.exclude).map_err(|error| with_causes(&error))?);
+    }
+    #[cfg(feature = "http")]
+    if let Some(url) = arguments.ping {
+        let target = Target::parse(&url).map_err(|error| format!("--ping: {error}"))?;
+        #[cfg(feature = "tls")]
+        let trust = match arguments.ca {
+            Some(path) => Trust::in_file(&path).map_err(|error| format!("--ca {}: {error}", path.display()))?,
+            None => Trust::default(),
+        };
+        #[cfg(not(feature = "tls"))]
+        let trust = Trust::default();
+        job = job.ping(PingTo { target, trust });
+    }
+    Ok(job)
+}
+
+fn once(key: &str, arguments: &RunArguments) -> Result<Once, String> {
+    let key = Key::new(key).map_err(|error| format!("--once: {}", with_causes(&error)))?;
+    let store: StoreUrl = match &arguments.store {
+        Some(url) => url.parse().map_err(|error| format!("--store: {}", with_causes(&error)))?,
+        None => StoreUrl::default(),
+    };
+    let request =
+        Request::new(key).hold_at_least(arguments.hold_at_least).command(Job::command_line(&arguments.command));
+    Ok(Once { store, request, wait: arguments.wait })
+}
+
+/// What the words about an outcome need beside it.
+struct Words {
+    command: String,
+    timeout: String,
+    log: String,
+    report: String,
+}
+
+impl Words {
+    fn of(arguments: &RunArguments) -> Words {
+        let path =
+            |path: &Option<std::path::PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
+        Words {
+            command: arguments.command.first().map_or(String::new(), |word| word.to_string_lossy().into_owned()),
+            timeout: arguments.timeout.map_or(String::new(), format_duration),
+            log: path(&arguments.log),
+            report: path(&arguments.report),
+        }
+    }
+
+    /// What went wrong, always; what is only worth knowing, to a terminal and with `-v`.
+    fn tell(&self, outcome: &Outcome) {
+        match &outcome.verdict {
+            Verdict::Ended(_) => {}
+            Verdict::TimedOut(_) => {
+                voice::error(&format!("{} was ended: it ran longer than {}", self.command, self.timeout));
+            }
+            Verdict::Held(holder) => {
+                voice::note(&format!("{} is held by {holder}; nothing was run", outcome.key.as_deref().unwrap_or("")));
+            }
+            Verdict::Interrupted(_) => voice::note("the wait for the lock was interrupted; nothing was run"),
+            Verdict::Store(error) => voice::error(&format!("{}; nothing was run", with_causes(error))),
+            Verdict::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => {
+                voice::error(&format!("{}: command not found", self.command));
+            }
+            Verdict::NotStarted(error) => voice::error(&format!("{} can't be executed: {error}", self.command)),
+            Verdict::File { path, error } => {
+                voice::error(&format!("can't write {}: {error}; nothing was run", path.display()));
+            }
+            Verdict::Start(error) => voice::error(&format!("can't start {}: {}", self.command, with_causes(error))),
+            Verdict::Stuck(pid) => voice::error(&format!(
+                "process {pid} of {} outlived SIGKILL; its keeper stays with the lock until it is gone",
+                self.command
+            )),
+            Verdict::KeeperDied { whole_tree: true } => {
+                voice::error(&format!("{} was ended: somebody killed its keeper", self.command));
+            }
+            Verdict::KeeperDied { whole_tree: false } => voice::error(&format!(
+                "somebody killed the keeper of {}; processes that it started may still run",
+                self.command
+            )),
+            Verdict::Essential { thread, .. } => {
+                voice::error(&format!("{} was ended: towpath's thread {thread} died", self.command));
+            }
+        }
+        self.tell_losses(outcome);
+    }
+
+    fn tell_losses(&self, outcome: &Outcome) {
+        if outcome.left_behind > 0 {
+            voice::note(&format!("{} left {} processes behind; they were ended", self.command, outcome.left_behind));
+        }
+        if let Some(stuck) = &outcome.release_error {
+            voice::error(&format!("the lock couldn't be given back: {}", with_causes(stuck)));
+        }
+        if let Some(error) = &outcome.report_error {
+            voice::error(&format!("can't write the report {}: {error}", self.report));
+        }
+        #[cfg(feature = "http")]
+        for ping in outcome.pings.iter().flat_map(|pings| [&pings.start, &pings.end]) {
+            if let Some(Err(error)) = ping {
+                voice::note(&format!("a ping didn't arrive: {error}"));
+            }
+        }
+        let Some(output) = &outcome.output else { return };
+        if let Some(log) = output.log.as_ref().filter(|log| !log.lost.is_empty()) {
+            let why = log.error.as_ref().map_or(String::new(), |error| format!(" ({error})"));
+            voice::error(&format!("the log {} lost {} lines, {} bytes{why}", self.log, log.lost.lines, log.lost.bytes));
+        }
+        if let Some(error) = output.printed.error.as_ref().filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+            voice::error(&format!("{} bytes of output couldn't be printed: {error}", output.printed.lost_bytes));
+        }
+        if let Some(spool) = &output.spool
+            && let Some(error) = &spool.error
+        {
+            voice::note(&format!("the output couldn't be kept back, so it was printed: {error}"));
+        }
+        if output.long_lines > 0 {
+            voice::note(&format!("{} lines were longer than 64 KiB and judged by their beginning", output.long_lines));
+        }
+        if output.held_open {
+            voice::note("a process outside the run still holds its output open");
+        }
+    }
+}

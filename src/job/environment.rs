@@ -1,0 +1,51 @@
+//! The command's environment: ours, without our own settings, with what the
+//! command may want to know of its run.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+/// Every variable with this prefix is a setting of ours, and may be a secret.
+const PREFIX: &[u8] = b"TOWPATH_";
+
+/// What a command is told of its run, each as a variable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// `TOWPATH_KEY`: the lock's key.
+    pub(super) key: Option<String>,
+    /// `TOWPATH_FENCE`: the fencing token.
+    pub(super) fence: Option<u64>,
+    /// `TOWPATH_DEADLINE`: the time limit's end, Unix milliseconds.
+    pub(super) deadline_unix_ms: Option<u128>,
+}
+
+/// The environment for the command, made from `ours`.
+pub(super) fn for_command(ours: impl Iterator<Item = (OsString, OsString)>, told: &Told) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<_> = ours.filter(|(name, _)| !is_setting(name)).collect();
+    let told = [
+        ("TOWPATH_KEY", told.key.clone()),
+        ("TOWPATH_FENCE", told.fence.map(|fence| fence.to_string())),
+        ("TOWPATH_DEADLINE", told.deadline_unix_ms.map(|ms| ms.to_string())),
+    ];
+    environment.extend(told.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into()))));
+    environment
+}
+
+fn is_setting(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_settings_go_and_what_the_command_may_know_comes() {
+        let ours =
+            [("PATH", "/bin"), ("TOWPATH_STORE_PASSWORD", "secret"), ("TOWPATH_FENCE", "1"), ("MY_TOWPATH_", "x")];
+        let ours = ours.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let told = Told { key: Some("k".into()), fence: Some(7), deadline_unix_ms: None };
+        let got = for_command(ours, &told);
+        let want = [("PATH", "/bin"), ("MY_TOWPATH_", "x"), ("TOWPATH_KEY", "k"), ("TOWPATH_FENCE", "7")];
+        assert_eq!(got, want.map(|(name, value)| (OsString::from(name), OsString::from(value))));
+    }
+}

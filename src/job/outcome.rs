@@ -1,0 +1,175 @@
+//! How a run ended, as a value, an exit code, and words.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::output::Tally;
+#[cfg(feature = "http")]
+use super::ping::PingTally;
+use crate::lock;
+use crate::process::Status;
+use crate::store::Holder;
+use crate::thread::{ESSENTIAL_EXIT_CODE, Panic};
+
+/// How a run ended. Exactly one of these is true of it. A new one is a change
+/// that callers must see: not looking at an end shall not compile.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The command ended by itself, or by a signal that wasn't our time limit's.
+    Ended(Status),
+    /// The time limit passed, and the command was ended. `None`: it couldn't be.
+    TimedOut(Option<Status>),
+    /// Somebody else holds the lock; nothing was started.
+    Held(Holder),
+    /// A signal came while we waited for the lock; nothing was started.
+    Interrupted(i32),
+    /// The lock's store can't be used; nothing was started.
+    Store(lock::Error),
+    /// The command doesn't exist, or can't be executed (`execve(2)`).
+    NotStarted(io::Error),
+    /// A local file of ours can't be used; nothing was started.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The command couldn't be started for a reason of our own.
+    Start(io::Error),
+    /// A process of the tree outlived SIGKILL. Its keeper stays, and holds the lock, until it is gone.
+    Stuck(i32),
+    /// The keeper was killed; the command was ended. `whole_tree`: so was everything below it.
+    KeeperDied {
+        /// Whether nothing of the tree is left, as far as this process could see.
+        whole_tree: bool,
+    },
+    /// A thread of ours died without which the run can't be trusted; the command was ended.
+    Essential {
+        /// The thread.
+        thread: &'static str,
+        /// Its panic; `None` if it just ended.
+        panic: Option<Panic>,
+    },
+}
+
+/// The exit codes of `towpath run` that aren't the command's own.
+pub mod exit_code {
+    /// Somebody else holds the lock (`EX_TEMPFAIL`).
+    pub const HELD: u8 = 75;
+    /// The store can't be used (`EX_UNAVAILABLE`).
+    pub const UNREACHABLE: u8 = 69;
+    /// A local file can't be read or written (`EX_IOERR`).
+    pub const FILE: u8 = 74;
+    /// The time limit passed, as with `timeout(1)`.
+    pub const TIMED_OUT: u8 = 124;
+    /// An error of towpath's own.
+    pub const INTERNAL: u8 = 125;
+    /// The command can't be executed, as in a shell.
+    pub const CANNOT_EXECUTE: u8 = 126;
+    /// The command isn't found, as in a shell.
+    pub const NOT_FOUND: u8 = 127;
+    /// Wrong usage.
+    pub const USAGE: u8 = 2;
+}
+
+/// A run's whole story.
+#[derive(Debug)]
+#[must_use = "it says whether the run succeeded"]
+pub struct Outcome {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// A name for this run, unlike any other's.
+    pub run: String,
+    /// The command and its arguments.
+    pub argv: Vec<std::ffi::OsString>,
+    /// The lock's key, if it was to run under one.
+    pub key: Option<String>,
+    /// The fencing token it ran with.
+    pub fence: Option<u64>,
+    /// When it was asked for.
+    pub began: SystemTime,
+    /// How long it waited for its lock.
+    pub waited: Duration,
+    /// When the command was started, if it was.
+    pub started: Option<SystemTime>,
+    /// How long the command ran, what it left behind included.
+    pub ran: Duration,
+    /// The command's process id.
+    pub pid: Option<i32>,
+    /// The command's own end, also where the verdict is another.
+    pub status: Option<Status>,
+    /// The signal by which somebody asked us to end it.
+    pub asked_by: Option<i32>,
+    /// The command died by Ctrl-C on a terminal that was its own.
+    pub interrupted: bool,
+    /// How many processes it left behind, which were then ended.
+    pub left_behind: u32,
+    /// What became of its output; `None` if it wrote to our own streams itself.
+    pub output: Option<Tally>,
+    /// The lock couldn't be given back; it ends as if we had crashed.
+    pub release_error: Option<lock::Error>,
+    /// The pings, if there were to be any.
+    #[cfg(feature = "http")]
+    pub pings: Option<PingTally>,
+    /// The report couldn't be written.
+    pub report_error: Option<io::Error>,
+}
+
+impl Outcome {
+    /// Whether the command ran, ended by itself with code 0, and nothing of its
+    /// log was lost.
+    pub fn success(&self) -> bool {
+        self.exit_code(exit_code::HELD) == 0
+    }
+
+    /// The exit code of `towpath run`; `busy` is the one for a lock that somebody else holds.
+    ///
+    /// A command's success with an incomplete log, or without its report, is [`exit_code::FILE`].
+    pub fn exit_code(&self, busy: u8) -> u8 {
+        let code = match &self.verdict {
+            Verdict::Ended(status) => status.code(),
+            Verdict::TimedOut(_) => exit_code::TIMED_OUT,
+            Verdict::Held(_) => return busy,
+            Verdict::Interrupted(signal) => Status::Signaled(*signal).code(),
+            Verdict::Store(_) => exit_code::UNREACHABLE,
+            Verdict::NotStarted(error) => match error.kind() {
+                io::ErrorKind::NotFound => exit_code::NOT_FOUND,
+                _ => exit_code::CANNOT_EXECUTE,
+            },
+            Verdict::File { .. } => exit_code::FILE,
+            Verdict::Start(_) | Verdict::Stuck(_) | Verdict::KeeperDied { .. } => exit_code::INTERNAL,
+            Verdict::Essential { .. } => ESSENTIAL_EXIT_CODE,
+        };
+        if code == 0 && self.lost_something() { exit_code::FILE } else { code }
+    }
+
+    /// Whether nothing was run because it wasn't its turn.
+    pub fn is_held(&self) -> bool {
+        matches!(self.verdict, Verdict::Held(_))
+    }
+
+    /// A word for the verdict, as in the report.
+    pub fn word(&self) -> &'static str {
+        match &self.verdict {
+            Verdict::Ended(Status::Exited(_)) => "exited",
+            Verdict::Ended(Status::Signaled(_)) => "signaled",
+            Verdict::TimedOut(_) => "timed-out",
+            Verdict::Held(_) => "held",
+            Verdict::Interrupted(_) => "interrupted",
+            Verdict::Store(_) => "store-unreachable",
+            Verdict::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => "not-found",
+            Verdict::NotStarted(_) => "cannot-execute",
+            Verdict::File { .. } => "file-error",
+            Verdict::Start(_) | Verdict::Stuck(_) => "error",
+            Verdict::KeeperDied { .. } => "keeper-died",
+            Verdict::Essential { .. } => "thread-died",
+        }
+    }
+
+    fn lost_something(&self) -> bool {
+        let log_lost =
+            self.output.as_ref().and_then(|tally| tally.log.as_ref()).is_some_and(|log| !log.lost.is_empty());
+        log_lost || self.report_error.is_some()
+    }
+}

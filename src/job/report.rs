@@ -1,0 +1,177 @@
+//! `--report`: the outcome as JSON, replaced as a whole.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::system::uname;
+use serde_json::{Map, Value, json};
+
+use super::outcome::{Outcome, Verdict};
+use super::output::Tally;
+use crate::clock::rfc3339;
+use crate::process::Status;
+
+/// What the fields mean is in `docs/run.md`; a change that breaks a reader adds one here.
+const FORMAT: u32 = 1;
+
+/// Writes that a run has begun: what stands there if it never tells its end.
+pub(super) fn write_begun(
+    path: &Path,
+    run: &str,
+    argv: &[String],
+    key: Option<&str>,
+    began: SystemTime,
+) -> io::Result<()> {
+    let mut report = head(run, argv, key, began);
+    report.insert("outcome".into(), "running".into());
+    replace(path, &Value::Object(report))
+}
+
+/// Writes how a run ended.
+pub(super) fn write_ended(path: &Path, outcome: &Outcome, busy: u8) -> io::Result<()> {
+    replace(path, &to_json(outcome, busy))
+}
+
+/// The outcome as JSON; `busy` as in [`Outcome::exit_code`].
+pub(super) fn to_json(outcome: &Outcome, busy: u8) -> Value {
+    let argv: Vec<String> = outcome.argv.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let mut report = head(&outcome.run, &argv, outcome.key.as_deref(), outcome.began);
+    let status = outcome.status;
+    let fields = json!({
+        "outcome": outcome.word(),
+        "exit_code": outcome.exit_code(busy),
+        "error": error_of(&outcome.verdict),
+        "fence": outcome.fence,
+        "holder": holder_of(&outcome.verdict),
+        "waited_ms": ms(outcome.waited),
+        "started": outcome.started.map(rfc3339),
+        "ended": outcome.started.map(|at| rfc3339(at + outcome.ran)),
+        "ran_ms": outcome.started.map(|_| ms(outcome.ran)),
+        "command_pid": outcome.pid,
+        "command_exit_code": status.and_then(|status| match status { Status::Exited(code) => Some(code), Status::Signaled(_) => None }),
+        "command_signal": status.and_then(Status::signal),
+        "asked_to_end_by_signal": outcome.asked_by,
+        "left_behind": outcome.left_behind,
+        "output": outcome.output.as_ref().map(output_of),
+        "release_error": outcome.release_error.as_ref().map(|error| with_causes(error)),
+    });
+    if let Value::Object(fields) = fields {
+        report.extend(fields);
+    }
+    #[cfg(feature = "http")]
+    report.insert("ping".into(), pings_of(outcome));
+    Value::Object(report)
+}
+
+fn head(run: &str, argv: &[String], key: Option<&str>, began: SystemTime) -> Map<String, Value> {
+    let host = uname().nodename().to_string_lossy().into_owned();
+    let head = json!({
+        "format": FORMAT,
+        "towpath": env!("CARGO_PKG_VERSION"),
+        "run": run,
+        "host": host,
+        "pid": std::process::id(),
+        "command": argv,
+        "key": key,
+        "began": rfc3339(began),
+    });
+    if let Value::Object(head) = head { head } else { Map::new() }
+}
+
+fn output_of(tally: &Tally) -> Value {
+    json!({
+        "stdout_bytes": tally.stdout_bytes,
+        "stderr_bytes": tally.stderr_bytes,
+        "long_lines": tally.long_lines,
+        "held_open_by_a_stranger": tally.held_open,
+        "not_printed_bytes": tally.printed.lost_bytes,
+        "not_printed_error": tally.printed.error.as_ref().map(ToString::to_string),
+        "log": tally.log.as_ref().map(|log| json!({
+            "bytes": log.bytes,
+            "lost_lines": log.lost.lines,
+            "lost_bytes": log.lost.bytes,
+            "error": log.error.as_ref().map(ToString::to_string),
+        })),
+        "spool": tally.spool.as_ref().map(|spool| json!({
+            "left_out_lines": spool.left_out.lines,
+            "left_out_bytes": spool.left_out.bytes,
+            "error": spool.error.as_ref().map(ToString::to_string),
+        })),
+    })
+}
+
+#[cfg(feature = "http")]
+fn pings_of(outcome: &Outcome) -> Value {
+    let one = |ping: &Option<Result<(), String>>| match ping {
+        None => Value::Null,
+        Some(Ok(())) => "ok".into(),
+        Some(Err(error)) => error.clone().into(),
+    };
+    outcome.pings.as_ref().map_or(Value::Null, |pings| json!({ "start": one(&pings.start), "end": one(&pings.end) }))
+}
+
+fn holder_of(verdict: &Verdict) -> Value {
+    let Verdict::Held(holder) = verdict else { return Value::Null };
+    json!({
+        "record": holder.record.as_ref().map(crate::store::Record::to_json),
+        "ended": holder.ended,
+        "free_at": holder.free_at.map(|at| rfc3339(at.to_system_time())),
+    })
+}
+
+fn error_of(verdict: &Verdict) -> Value {
+    match verdict {
+        Verdict::Store(error) => with_causes(error).into(),
+        Verdict::NotStarted(error) | Verdict::Start(error) => with_causes(error).into(),
+        Verdict::File { path, error } => format!("{}: {error}", path.display()).into(),
+        Verdict::Stuck(pid) => format!("process {pid} outlived SIGKILL").into(),
+        Verdict::KeeperDied { .. } => "the keeper was killed".into(),
+        Verdict::Essential { thread, panic } => {
+            panic.as_ref().map_or_else(|| format!("thread {thread} ended"), ToString::to_string).into()
+        }
+        _ => Value::Null,
+    }
+}
+
+/// An error and its causes on one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Puts a new file in the old one's place, so that a reader sees one or the
+/// other. What isn't a regular file (a pipe, `/dev/stderr`) is written to.
+fn replace(path: &Path, report: &Value) -> io::Result<()> {
+    let text = format!("{report:#}\n");
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return File::options().write(true).open(path)?.write_all(text.as_bytes());
+    }
+    // A link's target is replaced, not the link.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let beside = beside(&path)?;
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&beside, &path)).inspect_err(|_| {
+        // What is half written is of no use; the first error is the one to tell.
+        let _: io::Result<()> = fs::remove_file(&beside);
+    })
+}
+
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    Ok(path.with_file_name(name))
+}

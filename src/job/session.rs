@@ -1,0 +1,304 @@
+//! A command while it runs: its events, our signals, and the terminal they share.
+//!
+//! Job control follows the shell's rules. On a terminal the command's group is
+//! the foreground, so the kernel sends Ctrl-C and Ctrl-Z to it; what reaches
+//! *us* is passed on. When the command stops, we stop too, so that the shell
+//! gets its terminal; when we go on, so does the command.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, never, select};
+use rustix::process::{Signal, kill_current_process_group};
+use signal_hook::consts as sig;
+use signal_hook::low_level::emulate_default_handler;
+
+use super::output::{Drain, Output};
+use crate::clock::Moment;
+use crate::process::{Event, Feed, Kept, Limit, Pty, RawMode, Reason, Status, Terminal};
+use crate::thread::signals::ignored_at_start;
+use crate::thread::{Panic, Worker};
+
+/// After a tree should have been killed, how long until its keeper is woken:
+/// somebody may have stopped it.
+const KEEPER_LATE: Duration = Duration::from_secs(1);
+
+/// How long we try to end a tree ourselves, after its keeper died.
+const WITHOUT_KEEPER: Duration = Duration::from_secs(10);
+
+/// The signals that ask for an end: the first in order, the second at once.
+const ENDING: [i32; 4] = [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM];
+
+/// What a run needs while it runs.
+pub(super) struct Session {
+    pub(super) kept: Kept,
+    pub(super) kill_after: Duration,
+    pub(super) timeout_at: Option<Moment>,
+    pub(super) terminal: Option<Terminal>,
+    /// Whether the command's group has, or should have, the foreground.
+    pub(super) foreground: bool,
+    pub(super) pty: Option<(Pty, Option<RawMode>)>,
+    /// The thread that carries the output; an essential one.
+    pub(super) pump: Option<Worker<Output>>,
+    /// Tells the pump that the tree is gone.
+    pub(super) drain: Option<Drain>,
+    /// The thread that carries our input to a pseudo-terminal.
+    pub(super) feed: Option<Feed>,
+    pub(super) seen: Seen,
+    stopped: bool,
+    stop_passed_on: bool,
+}
+
+/// What has been seen of a run.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) pid: Option<i32>,
+    pub(super) not_started: Option<i32>,
+    pub(super) status: Option<Status>,
+    pub(super) left_behind: u32,
+    /// Why the keeper ended the command, if it did.
+    pub(super) cause: Option<Reason>,
+    /// The first signal by which somebody asked for the end.
+    pub(super) asked_by: Option<i32>,
+    pub(super) stuck: Option<i32>,
+    pub(super) keeper_died: bool,
+    /// After the keeper's death: whether all of the tree was found and ended.
+    pub(super) ended_without_keeper: bool,
+    /// One of our own threads died, without which the run can't be trusted.
+    pub(super) essential: Option<(&'static str, Option<Panic>)>,
+    /// The command died by Ctrl-C on a terminal that was its own.
+    pub(super) interrupted: bool,
+    pub(super) output: Option<Output>,
+}
+
+impl Session {
+    pub(super) fn new(kept: Kept, kill_after: Duration) -> Session {
+        Session {
+            kept,
+            kill_after,
+            timeout_at: None,
+            terminal: None,
+            foreground: false,
+            pty: None,
+            pump: None,
+            drain: None,
+            feed: None,
+            seen: Seen::default(),
+            stopped: false,
+            stop_passed_on: false,
+        }
+    }
+
+    /// Blocks until the tree is gone, or nobody can end it. The keeper's
+    /// deadlines bound it if there are any; signals end it.
+    pub(super) fn watch(&mut self, signals: &Receiver<i32>) {
+        let mut signals = signals.clone();
+        loop {
+            let pump_ended = self.pump.as_ref().map_or_else(never, |pump| pump.ended().clone());
+            let late = self.keeper_is_late_in();
+            select! {
+                recv(self.kept.events()) -> event => match event {
+                    Ok(event) => if self.on_event(&event) { break },
+                    Err(_) => {
+                        // The reader ended without a last event; dropping `kept` ends the tree.
+                        self.seen.essential.get_or_insert(("keeper-events", None));
+                        break;
+                    }
+                },
+                recv(signals) -> signal => match signal {
+                    Ok(signal) => self.on_signal(signal),
+                    Err(_) => {
+                        signals = never();
+                        self.essential_died("signals", None);
+                    }
+                },
+                recv(pump_ended) -> _ => self.on_pump_ended(),
+                recv(late) -> _ => self.kept.wake_keeper(),
+            }
+        }
+        self.give_terminal_back();
+    }
+
+    /// Takes an event in; whether it was the last.
+    fn on_event(&mut self, event: &Event) -> bool {
+        match *event {
+            Event::Started { pid } => self.seen.pid = Some(pid),
+            Event::NotStarted { errno } => {
+                self.seen.not_started = Some(errno);
+                return true;
+            }
+            Event::Stopped { signal } => self.on_stopped(signal),
+            Event::Continued => {
+                self.stopped = false;
+                self.stop_passed_on = false;
+            }
+            Event::Ending { reason } => {
+                if reason != Reason::Left && self.seen.status.is_none() {
+                    self.seen.cause.get_or_insert(reason);
+                }
+            }
+            Event::Exited { status, left_behind } => {
+                self.seen.status = Some(status);
+                self.seen.left_behind = left_behind;
+            }
+            Event::Stuck { pid } => {
+                self.seen.stuck = Some(pid);
+                return true;
+            }
+            Event::Gone => return true,
+            Event::KeeperDied => {
+                self.seen.keeper_died = true;
+                self.seen.ended_without_keeper = self.kept.end_without_keeper(WITHOUT_KEEPER);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn on_pump_ended(&mut self) {
+        // It has ended: joining it doesn't block. Its end is in order when the
+        // command closed its output; a panic isn't.
+        match self.pump.take().map(Worker::join) {
+            Some(Ok(output)) => self.seen.output = Some(output),
+            Some(Err(panic)) => self.essential_died("output", Some(panic)),
+            None => {}
+        }
+    }
+
+    fn essential_died(&mut self, thread: &'static str, panic: Option<Panic>) {
+        if let Some(panic) = &panic {
+            panic.log();
+        }
+        self.seen.essential.get_or_insert((thread, panic));
+        self.ask(sig::SIGTERM, Moment::now() + self.kill_after);
+    }
+
+    fn on_signal(&mut self, signal: i32) {
+        match signal {
+            _ if ENDING.contains(&signal) => {
+                let first = self.seen.asked_by.is_none();
+                let grace = if first { self.kill_after } else { Duration::ZERO };
+                self.seen.asked_by.get_or_insert(signal);
+                self.ask(signal, Moment::now() + grace);
+            }
+            sig::SIGTSTP => self.suspend(),
+            sig::SIGCONT => self.resume(),
+            sig::SIGWINCH => match &self.pty {
+                Some((pty, _)) => pty.resize(),
+                None => self.pass_on(signal),
+            },
+            _ => self.pass_on(signal),
+        }
+    }
+
+    /// The keeper's death, the only reason for an order to fail, comes as an event.
+    fn ask(&self, signal: i32, kill_at: Moment) {
+        let _: std::io::Result<()> = self.kept.end(signal, kill_at);
+    }
+
+    /// As [`Session::ask`].
+    fn pass_on(&self, signal: i32) {
+        let _: std::io::Result<()> = self.kept.signal(signal);
+    }
+
+    /// The command stopped. If it wants the terminal and we have it, it gets it;
+    /// if it was stopped on the terminal, so are we.
+    fn on_stopped(&mut self, signal: i32) {
+        self.stopped = true;
+        if self.stop_passed_on {
+            return;
+        }
+        let Some(pid) = self.seen.pid else { return };
+        if self.terminal.is_none() {
+            self.terminal = Terminal::of_session();
+        }
+        let Some(terminal) = &self.terminal else { return };
+        if matches!(signal, sig::SIGTTIN | sig::SIGTTOU) {
+            self.foreground = true;
+            if terminal.is_ours() {
+                terminal.give_to(pid);
+                self.pass_on(sig::SIGCONT);
+            } else {
+                // In the background ourselves: wait for the shell's `fg`, as any job that wants to read.
+                stop_own_group(Signal::TTIN);
+            }
+        } else if (terminal.is_of(pid) || self.pty.is_some()) && !ignored_at_start(sig::SIGTSTP) {
+            self.leave_raw_mode();
+            terminal.take_back();
+            // It comes back to us as a signal, on which we stop: see `suspend`.
+            stop_own_group(Signal::TSTP);
+        }
+    }
+
+    /// SIGTSTP: the command stops, and so do we, until SIGCONT.
+    fn suspend(&mut self) {
+        if !self.stopped {
+            self.stop_passed_on = true;
+            self.pass_on(sig::SIGTSTP);
+        }
+        self.leave_raw_mode();
+        // It stops us as if we had no handler; there is nobody to tell if it doesn't.
+        let _: std::io::Result<()> = emulate_default_handler(sig::SIGTSTP);
+    }
+
+    /// SIGCONT: the command goes on, in the foreground if it was there and we are.
+    fn resume(&mut self) {
+        if let (Some(terminal), Some(pid)) = (&self.terminal, self.seen.pid)
+            && terminal.is_ours()
+        {
+            if let Some((_, Some(raw))) = &self.pty {
+                raw.enter();
+            } else if self.foreground {
+                terminal.give_to(pid);
+            }
+        }
+        self.pass_on(sig::SIGCONT);
+    }
+
+    fn leave_raw_mode(&self) {
+        if let Some((_, Some(raw))) = &self.pty {
+            raw.leave();
+        }
+    }
+
+    fn give_terminal_back(&mut self) {
+        let (Some(terminal), Some(pid)) = (&self.terminal, self.seen.pid) else { return };
+        if !self.foreground || self.pty.is_some() {
+            return;
+        }
+        // Nobody of the tree is left, so a foreground that isn't ours is a group without processes,
+        // or a shell that took it while we were suspended.
+        if terminal.is_of(pid) || !terminal.has_foreground() {
+            terminal.take_back();
+            let signal = self.seen.status.and_then(Status::signal);
+            if signal.is_some() {
+                terminal.restore();
+            }
+            self.seen.interrupted = signal == Some(sig::SIGINT) && self.seen.asked_by.is_none();
+        }
+    }
+
+    /// A channel that rings when the keeper should have ended the tree by now.
+    fn keeper_is_late_in(&self) -> Receiver<std::time::Instant> {
+        let asked = self.seen.asked_by.is_some();
+        match self.timeout_at {
+            Some(at) => crossbeam_channel::after((at + self.kill_after + KEEPER_LATE).remaining().max(KEEPER_LATE)),
+            None if asked => crossbeam_channel::after(self.kill_after + KEEPER_LATE),
+            None => never(),
+        }
+    }
+
+    /// Sets the time limit; the keeper counts it.
+    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+        let term_at = Moment::now() + timeout;
+        self.timeout_at = Some(term_at);
+        let limit = Limit { term_at, kill_at: term_at + self.kill_after };
+        // As `ask`.
+        let _: std::io::Result<()> = self.kept.limit(Reason::Timeout, limit);
+    }
+}
+
+/// Everybody in our group, as the terminal itself would: a pipeline stops as one.
+fn stop_own_group(signal: Signal) {
+    // Our own group is there as long as we are.
+    let _: rustix::io::Result<()> = kill_current_process_group(signal);
+}

@@ -1,0 +1,143 @@
+//! What to run, and how.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[cfg(feature = "http")]
+use super::ping::PingTo;
+use crate::flow::Filter;
+use crate::lock::Request;
+use crate::store::StoreUrl;
+
+/// From TERM to KILL unless [`Job::kill_after`] says otherwise.
+const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(5);
+
+/// At most one run at a time of all that ask for the same key of the same store.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// Where the lock is kept.
+    pub store: StoreUrl,
+    /// The key, and how long it is held at least.
+    pub request: Request,
+    /// How long to wait for the lock; zero gives up at once.
+    pub wait: Duration,
+}
+
+/// A command to run. Defaults: no lock, no time limit, standard input passed
+/// on, output straight to our own streams.
+#[derive(Debug)]
+#[must_use = "it does nothing until it is run"]
+pub struct Job {
+    pub(super) argv: Vec<OsString>,
+    pub(super) once: Option<Once>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) kill_after: Duration,
+    pub(super) stdin: bool,
+    pub(super) pty: bool,
+    pub(super) log: Option<PathBuf>,
+    pub(super) quiet_success: bool,
+    pub(super) filter: Option<Filter>,
+    #[cfg(feature = "http")]
+    pub(super) ping: Option<PingTo>,
+    pub(super) report: Option<PathBuf>,
+    pub(super) busy_exit: u8,
+}
+
+impl Job {
+    /// A program, looked for in `PATH` unless it has a slash, and its arguments.
+    pub fn new(argv: impl IntoIterator<Item = impl Into<OsString>>) -> Job {
+        Job {
+            argv: argv.into_iter().map(Into::into).collect(),
+            once: None,
+            timeout: None,
+            kill_after: DEFAULT_KILL_AFTER,
+            stdin: true,
+            pty: false,
+            log: None,
+            quiet_success: false,
+            filter: None,
+            #[cfg(feature = "http")]
+            ping: None,
+            report: None,
+            busy_exit: super::exit_code::HELD,
+        }
+    }
+
+    /// Runs only while it holds a lock.
+    pub fn once(mut self, once: Once) -> Job {
+        self.once = Some(once);
+        self
+    }
+
+    /// Ends the command's tree so long after its start. The keeper counts it, so
+    /// it holds though we are stopped, and suspend counts.
+    pub fn timeout(mut self, timeout: Duration) -> Job {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// From the signal that asks the tree to end to the one that kills it.
+    /// Defaults to 5 s.
+    pub fn kill_after(mut self, kill_after: Duration) -> Job {
+        self.kill_after = kill_after;
+        self
+    }
+
+    /// Gives the command an empty standard input instead of ours.
+    pub fn no_stdin(mut self) -> Job {
+        self.stdin = false;
+        self
+    }
+
+    /// Gives the command a terminal of its own, whatever our streams are: for
+    /// programs that buffer or plain their output without one. Its stdout and
+    /// stderr are then one.
+    pub fn pty(mut self) -> Job {
+        self.pty = true;
+        self
+    }
+
+    /// Appends every line of output to this file.
+    pub fn log(mut self, path: PathBuf) -> Job {
+        self.log = Some(path);
+        self
+    }
+
+    /// Prints the output only if the run fails.
+    pub fn quiet_success(mut self) -> Job {
+        self.quiet_success = true;
+        self
+    }
+
+    /// Prints only the lines that pass; the log has all.
+    pub fn filter(mut self, filter: Filter) -> Job {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Tells a monitor of the start and the end.
+    #[cfg(feature = "http")]
+    pub fn ping(mut self, to: PingTo) -> Job {
+        self.ping = Some(to);
+        self
+    }
+
+    /// Writes the outcome to this file as JSON, whatever it is.
+    pub fn report(mut self, path: PathBuf) -> Job {
+        self.report = Some(path);
+        self
+    }
+
+    /// The exit code that the report names when somebody else holds the lock. Defaults to 75.
+    pub fn busy_exit(mut self, code: u8) -> Job {
+        self.busy_exit = code;
+        self
+    }
+
+    /// The command as one line, for people.
+    pub fn command_line(argv: &[OsString]) -> String {
+        let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+}
