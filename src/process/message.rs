@@ -363,10 +363,11 @@ mod tests {
 
     #[test]
     fn garbage_is_an_error_and_never_a_panic() {
-        for garbage in [&[][..], &[99], &[2, 1], &[1, 255, 255, 255, 255], &[5, 99, 0, 0, 0], &[5, 255, 255, 255, 255]]
-        {
-            assert!(Order::decode(garbage).is_err());
-            assert!(Event::decode(garbage).is_err());
+        for garbage in [&[][..], &[99], &[2, 1], &[1, 255, 255, 255, 255], &[5, 99, 0, 0, 0]] {
+            assert!(Order::decode(garbage).is_err(), "{garbage:?}");
+        }
+        for garbage in [&[][..], &[99], &[1, 1], &[5, 99, 0, 0, 0], &[5, 255, 255, 255, 255], &[6, 0]] {
+            assert!(Event::decode(garbage).is_err(), "{garbage:?}");
         }
         let mut frames = Frames::default();
         frames.push(&u32::MAX.to_le_bytes());
