@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(sieve.long_lines(), 2);
     }
 
-    const PATTERNS: [&str; 22] = [
+    const PATTERNS: [&str; 27] = [
         "a",
         "ab",
         "^a",
@@ -247,10 +247,14 @@ mod tests {
         r"\Ab",
         r"\bb\b",
         r"(?-u:\xff)",
+        r"b\W",
+        r"\D+b",
+        "a[^b]",
+        "[^-b]a",
+        "[^ a-b]",
     ];
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
         /// What each line says by itself is the reference for every search of many lines.
         #[test]
         fn many_lines_at_once_pass_as_each_would_by_itself(

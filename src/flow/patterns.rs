@@ -61,8 +61,9 @@ impl Patterns {
         for pattern in patterns {
             one(pattern).map_err(|error| InvalidPattern::new(pattern, &error))?;
         }
-        if patterns.iter().all(|pattern| stays_in_line(pattern)) {
-            let joined = patterns.iter().map(|pattern| format!("(?:{pattern})")).collect::<Vec<_>>().join("|");
+        let within: Option<Vec<_>> = patterns.iter().map(|pattern| within_lines(pattern)).collect();
+        if let Some(within) = within {
+            let joined = format!("(?:{})", within.join(")|(?:"));
             // Can fail by size or by a group's name used twice; together they may still do.
             if let Ok(regex) = one(&joined) {
                 return Ok(Patterns::InBulk(regex));
@@ -136,50 +137,72 @@ fn next_by_line(set: &RegexSet, lines: &[u8], mut at: usize) -> Option<Range<usi
     None
 }
 
-/// Whether the pattern, searched in many lines at once (multi-line mode), finds
-/// exactly the lines that it matches by themselves, but for a `\r` at their end.
+/// The pattern as it can be searched in many lines at once (multi-line mode),
+/// to find just the lines that it matches by themselves, but for a `\r` at their end.
 ///
-/// It lists what is known to be harmless and doubts all else: `[^a]`, `\s`,
-/// `\W`, `(?s).` match a `\n`; `\A`, `\z`, `(?-m)^` tell a text's ends from a
-/// line's; `$` doesn't match before `\r\n`.
-fn stays_in_line(pattern: &str) -> bool {
+/// A line has no `\n` within, so what matches "anything but" can leave `\n` out
+/// and still mean the same. Beyond that it knows what is harmless, and doubts
+/// all else: `(?s).` and `\x0a` match a `\n`; `\A`, `\z`, `(?-m)^` tell a text's
+/// ends from a line's; `$` doesn't match before `\r\n`.
+fn within_lines(pattern: &str) -> Option<String> {
+    let mut within = String::with_capacity(pattern.len());
     let mut rest = pattern.chars().peekable();
     while let Some(c) = rest.next() {
-        let harmless = match c {
-            '\\' => match rest.next() {
-                Some('b') => rest.peek() != Some(&'{'),
-                Some('d' | 'w' | 'S' | 't' | 'B') => true,
-                Some(escaped) => escaped.is_ascii_punctuation(),
-                None => false,
+        match c {
+            '\\' => match rest.next()? {
+                's' => within.push_str(r"[^\S\n]"),
+                'D' => within.push_str(r"[^\d\n]"),
+                'W' => within.push_str(r"[^\w\n]"),
+                'b' if rest.peek() == Some(&'{') => return None,
+                escaped if "bBdwSt".contains(escaped) || escaped.is_ascii_punctuation() => {
+                    within.extend(['\\', escaped]);
+                }
+                _ => return None,
             },
-            '[' => plain_class(&mut rest),
-            '(' if rest.peek() == Some(&'?') => {
-                let group: String = rest.clone().take(4).collect();
-                ["?:", "?i)", "?i:", "?P<", "?<"].iter().any(|known| group.starts_with(known))
+            '[' => class_within_lines(&mut rest, &mut within)?,
+            '(' => {
+                let group: String = rest.clone().take(3).collect();
+                let plain = ["?:", "?i)", "?i:", "?P<", "?<"].iter().any(|known| group.starts_with(known));
+                if group.starts_with('?') && !plain {
+                    return None;
+                }
+                within.push(c);
             }
-            '$' => false,
-            _ => c >= ' ',
-        };
-        if !harmless {
-            return false;
+            '$' => return None,
+            _ if c < ' ' => return None,
+            _ => within.push(c),
         }
     }
-    true
+    Some(within)
 }
 
-/// A class of printable characters and ranges between them, which no set operation can bring to hold a `\n`.
-fn plain_class(rest: &mut impl Iterator<Item = char>) -> bool {
+/// A class of printable characters and ranges between them, or of anything
+/// else; neither comes to hold a `\n` by a set operation.
+fn class_within_lines(rest: &mut impl Iterator<Item = char>, within: &mut String) -> Option<()> {
+    within.push('[');
     let mut first = true;
+    let mut empty = true;
     for c in rest {
         match c {
-            ']' => return !first,
-            '^' if first => return false,
-            '[' | '\\' => return false,
-            _ if c < ' ' => return false,
-            _ => first = false,
+            '^' if first => within.push_str(r"^\n"),
+            ']' if empty => return None,
+            ']' => {
+                within.push(']');
+                return Some(());
+            }
+            // It would make a range of the `\n` before it.
+            '-' if empty => return None,
+            // `[^a&&b]` would have `\n` again, being in one of the two sets only.
+            '[' | '\\' | '&' | '~' => return None,
+            _ if c < ' ' => return None,
+            _ => {
+                within.push(c);
+                empty = false;
+            }
         }
+        first = false;
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -198,16 +221,16 @@ mod tests {
 
     #[test]
     fn only_patterns_that_stay_in_their_line_are_searched_in_bulk() {
-        for safe in
-            ["error", "a.*b", r"\d+ ms", "[a-z_]+", "^GET", "(?i)fail", "(a|b)?", r"\[x\]", r"\bok\b", "(?<n>x)"]
-        {
-            assert!(stays_in_line(safe), "{safe}");
+        let safe =
+            ["error", "a.*b", r"\d+ ms", "[a-z_]+", "^GET", "(?i)fail", "(a|b)?", r"\[x\]", r"\bok\b", "(?<n>x)"];
+        for pattern in safe {
+            assert_eq!(within_lines(pattern).as_deref(), Some(pattern));
+        }
+        let changed = [("[^a]+", r"[^\na]+"), (r"a\s", r"a[^\S\n]"), (r"\W\D", r"[^\w\n][^\d\n]")];
+        for (pattern, want) in changed {
+            assert_eq!(within_lines(pattern).as_deref(), Some(want));
         }
         let doubtful = [
-            "[^a]",
-            r"\s",
-            r"\W",
-            r"\D",
             "(?s).",
             "(?-m)^a",
             r"\Aa",
@@ -219,13 +242,17 @@ mod tests {
             r"\p{Cc}",
             "[[:space:]]",
             r"[\s]",
+            "[^a&&b]",
+            "[^-a]",
             "(?x) a # b",
             r"\b{start}",
             "[]\n]",
+            "[^]a]",
             "(?R)a",
+            "(?si)a.b",
         ];
         for pattern in doubtful {
-            assert!(!stays_in_line(pattern), "{pattern}");
+            assert_eq!(within_lines(pattern), None, "{pattern}");
         }
     }
 
