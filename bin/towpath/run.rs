@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             return ExitCode::from(exit_code::USAGE);
         }
     };
-    let signals = match adopt_orphans().and_then(|()| Signals::listen(&SIGNALS)) {
+    let signals = match outlive_file_limit().and_then(|()| adopt_orphans()).and_then(|()| Signals::listen(&SIGNALS)) {
         Ok(signals) => signals,
         Err(error) => {
             voice::error(&format!("can't prepare to run a command: {error}"));
@@ -60,6 +60,12 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
         let _: io::Result<()> = signal_hook::low_level::emulate_default_handler(sig::SIGINT);
     }
     ExitCode::from(outcome.exit_code(busy))
+}
+
+/// A log that reaches `ulimit -f` is a log that is full, not our end. The
+/// command doesn't inherit the handler.
+fn outlive_file_limit() -> io::Result<()> {
+    signal_hook::flag::register(libc::SIGXFSZ, std::sync::Arc::default()).map(drop)
 }
 
 /// A job as the flags describe it; one line if they don't make sense.

@@ -1,6 +1,5 @@
 //! Locks over files: who gets them, what frees them, what keeps them. Holders
-//! are processes of their own: this test binary, started again in a role (see
-//! [`a_process_with_a_role`]).
+//! are processes of their own: `tests/examples/contender.rs`, in a role.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
@@ -8,12 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use towpath::clock::Moment;
 use towpath::lock::{Acquired, Lease, Locks, Request};
 use towpath::store::{Broken, Holder, Key, Loss, NodeState, StoreUrl};
 use towpath::thread::Stop;
+
+use crate::support::example;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Long enough for a loaded machine: it ends only a test that fails.
@@ -68,11 +68,8 @@ impl Cast {
         let (said, voice) = io::pipe().unwrap();
         let children = (0..count)
             .map(|_| {
-                Command::new(std::env::current_exe().unwrap())
-                    .args(["--exact", "lock_file::a_process_with_a_role", "--ignored", "--nocapture"])
-                    .env("TOWPATH_TEST_ROLE", role)
-                    .env("TOWPATH_TEST_DIR", directory)
-                    .env("TOWPATH_TEST_HOLD_MS", hold.as_millis().to_string())
+                Command::new(example("contender"))
+                    .args([role.as_ref(), directory.as_os_str(), hold.as_millis().to_string().as_ref()])
                     .stdin(cue.try_clone().unwrap())
                     .stdout(Stdio::null())
                     .stderr(voice.try_clone().unwrap())
@@ -103,39 +100,6 @@ impl Drop for Cast {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Not a test: what the processes of a [`Cast`] run. One that is started by
-/// hand has no role and returns. They end when their stdin does, too.
-#[test]
-#[ignore = "a part of other tests, which start it themselves"]
-fn a_process_with_a_role() {
-    let Ok(role) = std::env::var("TOWPATH_TEST_ROLE") else { return };
-    let locks = locks(Path::new(&std::env::var_os("TOWPATH_TEST_DIR").unwrap()));
-    let hold: u64 = std::env::var("TOWPATH_TEST_HOLD_MS").unwrap().parse().unwrap();
-    let request = request().hold_at_least(Duration::from_millis(hold));
-    // Unbuffered, a line a write: all the cast shares these pipes.
-    let say = |text: String| rustix::io::write(io::stderr(), format!("{text}\n").as_bytes()).unwrap();
-    if role == "contend" {
-        say("ready".to_owned());
-        rustix::io::read(io::stdin(), &mut [0u8; 1]).unwrap();
-    }
-    let acquired = locks.try_acquire(&request).unwrap();
-    match (role.as_str(), &acquired) {
-        ("hold and let a child keep a copy", Acquired::Lease(lease)) => {
-            let copy = lease.hold_descriptor().unwrap().unwrap();
-            #[expect(clippy::zombie_processes, reason = "it shall outlive us; the test ends it")]
-            let keeper = Command::new("sleep").arg("600").stdin(copy).stderr(Stdio::null()).spawn().unwrap();
-            say(keeper.id().to_string());
-        }
-        (_, Acquired::Lease(lease)) => drop(say(lease.fence().to_string())),
-        _ => drop(say("held".to_owned())),
-    }
-    // Without reading, which would take another one's cue: until the test has gone.
-    let stdin = io::stdin();
-    let mut hang_up = [PollFd::new(&stdin, PollFlags::empty())];
-    poll(&mut hang_up, None).unwrap();
-    std::process::exit(0);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use towpath::thread::ESSENTIAL_EXIT_CODE;
 use towpath::thread::signals::SIGTERM;
 
+use crate::support::example;
+
 /// For what must come: far beyond what a loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -72,10 +74,7 @@ fn a_signal_ignored_at_start_stays_ignored() {
 
 /// The example, which `cargo test` builds beside the tests.
 fn two_classes(mode: &str) -> Command {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.parent().unwrap().parent().unwrap().join("examples/two_classes");
-    assert!(path.exists(), "build it first: cargo build --example two_classes");
-    let mut command = Command::new(path);
+    let mut command = Command::new(example("two_classes"));
     command.arg(mode);
     command
 }

@@ -4,3 +4,11 @@
 pub(crate) mod groups;
 
 pub(crate) use groups::{left_out, skipped};
+
+/// An example program, which `cargo test` builds beside the tests.
+pub(crate) fn example(name: &str) -> std::path::PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "build it first: cargo build --example {name}");
+    path
+}
