@@ -13,7 +13,7 @@ use towpath::flow::Filter;
 use towpath::job::PingTo;
 use towpath::job::{Job, Once, Outcome, Verdict, exit_code, with_causes};
 use towpath::lock::Request;
-use towpath::process::adopt_orphans;
+use towpath::process::{adopt_orphans, missing_here};
 use towpath::store::{Key, StoreUrl};
 use towpath::thread::signals::Signals;
 
@@ -35,7 +35,7 @@ const SIGNALS: [i32; 9] = [
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     voice::begin(arguments.verbose);
-    let busy = arguments.busy_exit;
+    let (busy, verbose) = (arguments.busy_exit, arguments.verbose);
     let words = Words::of(&arguments);
     let job = match job(arguments) {
         Ok(job) => job,
@@ -51,6 +51,9 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             return ExitCode::from(exit_code::INTERNAL);
         }
     };
+    if verbose {
+        missing_here().into_iter().for_each(voice::note);
+    }
     let outcome = job.run(signals.receiver());
     words.tell(&outcome);
     if outcome.interrupted {

@@ -33,6 +33,22 @@ pub use pty::{Feed, Pty, RawMode};
 pub use status::Status;
 pub use terminal::Terminal;
 
+/// What can't be done on this host, each as a sentence for people: an empty
+/// root directory has no `/proc` and no `/dev`.
+pub fn missing_here() -> Vec<&'static str> {
+    let mut missing = Vec::new();
+    if !tree::can_list() {
+        missing.push(
+            "no /proc of ours: what a command leaves behind is found by asking the kernel of every process id, \
+             which takes about a second a round, and signals that were ignored at our start (nohup) are not known",
+        );
+    }
+    if !std::path::Path::new("/dev/ptmx").exists() {
+        missing.push("no /dev/ptmx: a command can't have a terminal of its own (--pty)");
+    }
+    missing
+}
+
 /// Turns this process into a keeper if it was started as one, and doesn't come
 /// back then. Call it first thing in `main`, before any thread or output.
 pub fn keeper_entry() {

@@ -111,12 +111,16 @@ fn stat_of(pid: Pid) -> Option<Stat> {
     Some(Stat { state, parent, started_ticks })
 }
 
+/// Whether `/proc` is there, and of our process namespace.
+pub(super) fn can_list() -> bool {
+    let my_parent = getppid().map_or(0, Pid::as_raw_pid);
+    stat_of(getpid()).is_some_and(|stat| stat.parent == my_parent)
+}
+
 /// Every living process below this one; `None` where `/proc` is missing, or is
 /// another process namespace's, where our ids mean somebody else.
 fn descendants() -> Option<Vec<Member>> {
-    let me = getpid();
-    let my_parent = getppid().map_or(0, Pid::as_raw_pid);
-    if stat_of(me)?.parent != my_parent {
+    if !can_list() {
         return None;
     }
     let mut children: HashMap<i32, Vec<(Pid, Stat)>> = HashMap::new();
@@ -127,7 +131,7 @@ fn descendants() -> Option<Vec<Member>> {
         }
     }
     let mut found = Vec::new();
-    let mut parents = vec![me.as_raw_pid()];
+    let mut parents = vec![getpid().as_raw_pid()];
     while let Some(parent) = parents.pop() {
         for (pid, stat) in children.remove(&parent).unwrap_or_default() {
             parents.push(pid.as_raw_pid());
