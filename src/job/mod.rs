@@ -5,6 +5,7 @@
 //! ended, who held the lock instead, what of the output was lost. It prints
 //! nothing but the command's output.
 
+mod causes;
 mod environment;
 mod outcome;
 pub mod output;
@@ -16,8 +17,8 @@ mod session;
 mod spec;
 mod streams;
 
+pub use causes::with_causes;
 pub use outcome::{Outcome, Verdict, exit_code};
 #[cfg(feature = "http")]
 pub use ping::{PingTally, PingTo};
-pub use report::with_causes;
 pub use spec::{Job, Once};

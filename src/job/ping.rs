@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::report::with_causes;
+use super::causes::with_causes;
 use crate::client::{Agent, Target, Trust};
 use crate::thread::{Stop, Worker, spawn};
 

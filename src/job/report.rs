@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use rustix::system::uname;
 use serde_json::{Map, Value, json};
 
+use super::causes::with_causes;
 use super::outcome::{Outcome, Verdict};
 use super::output::Tally;
 use crate::clock::rfc3339;
@@ -133,17 +134,6 @@ fn error_of(verdict: &Verdict) -> Value {
         }
         _ => Value::Null,
     }
-}
-
-/// An error and its causes on one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn ms(duration: Duration) -> u64 {
