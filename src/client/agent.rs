@@ -1,10 +1,11 @@
 //! Requests over ureq, each with a limit on its whole time.
 
-use std::io;
+use std::fmt;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use super::Target;
+use super::{Target, Token};
 
 /// Which certificates an `https://` server may show.
 #[derive(Clone, Debug, Default)]
@@ -47,13 +48,19 @@ impl Trust {
 /// Why a request brought no success.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server answered with this status, 400 or above.
+    /// The server answered with this status, which isn't a success.
     #[error("{target} answered {status}")]
     Status {
         /// Where the request went: scheme and host.
         target: String,
         /// The status code.
         status: u16,
+    },
+    /// A token isn't sent over a connection that others can read.
+    #[error("no token is sent to {target} unencrypted; use https://")]
+    InClear {
+        /// Where the request was to go: scheme and host.
+        target: String,
     },
     /// No answer came: not reached, cut, too late, or not trusted.
     #[error("no answer from {target}")]
@@ -69,6 +76,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Agent {
     agent: ureq::Agent,
+    token: Option<Token>,
 }
 
 impl Agent {
@@ -77,20 +85,21 @@ impl Agent {
     ///
     /// A proxy is taken from the environment, as curl does.
     pub fn new(timeout: Duration, trust: &Trust) -> Agent {
+        Agent { agent: build(ureq::Agent::config_builder().timeout_global(Some(timeout)), trust), token: None }
+    }
+
+    /// A client for answers that have no end in sight: connecting takes at most
+    /// `connect`, and so does the answer's head; each read of the body takes at
+    /// most `quiet`. Redirects aren't followed. A `token` goes with every request.
+    pub fn for_streams(connect: Duration, quiet: Duration, trust: &Trust, token: Option<Token>) -> Agent {
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .http_status_as_error(false)
-            .user_agent(concat!("towpath/", env!("CARGO_PKG_VERSION")));
-        #[cfg(feature = "tls")]
-        let config = match &trust.roots {
-            Some(roots) => config.tls_config(
-                ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(roots)).build(),
-            ),
-            None => config,
-        };
-        #[cfg(not(feature = "tls"))]
-        let _: &Trust = trust;
-        Agent { agent: config.build().new_agent() }
+            .timeout_resolve(Some(connect))
+            .timeout_connect(Some(connect))
+            .timeout_send_request(Some(connect))
+            .timeout_recv_response(Some(connect))
+            .timeout_per_read(Some(quiet))
+            .max_redirects(0);
+        Agent { agent: build(config, trust), token }
     }
 
     /// Makes a GET request and drops what comes back. Blocks until the answer's
@@ -102,11 +111,69 @@ impl Agent {
     /// See [`Error`].
     pub fn get(&self, target: &Target) -> Result<(), Error> {
         let request = self.agent.get(target.as_str()).config().https_only(target.is_encrypted()).build();
-        match request.call() {
-            Ok(response) if response.status().as_u16() < 400 => Ok(()),
-            Ok(response) => Err(Error::Status { target: target.to_string(), status: response.status().as_u16() }),
-            Err(error) => Err(Error::Failed { target: target.to_string(), source: Box::new(without_url(error)) }),
+        answer(target, request.call()).map(drop)
+    }
+
+    /// Makes a GET request with these headers, and gives the answer's body to
+    /// read. Blocks until the answer's head is there or its time-out passes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open(&self, target: &Target, headers: &[(&str, &str)]) -> Result<Body, Error> {
+        let mut request = self.agent.get(target.as_str());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
+        if let Some(token) = &self.token {
+            if !target.is_encrypted() && !target.is_loopback() {
+                return Err(Error::InClear { target: target.to_string() });
+            }
+            request = request.header("Authorization", token.as_bearer());
+        }
+        Ok(Body { reader: answer(target, request.call())?.into_body().into_reader() })
+    }
+}
+
+/// The body of an answer, unbuffered. A read fails with `UnexpectedEof` when
+/// the answer was cut, and with a time-out's error when nothing came for too long.
+pub struct Body {
+    reader: ureq::BodyReader<'static>,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body")
+    }
+}
+
+fn build(config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>, trust: &Trust) -> ureq::Agent {
+    let config = config.http_status_as_error(false).user_agent(concat!("towpath/", env!("CARGO_PKG_VERSION")));
+    #[cfg(feature = "tls")]
+    let config = match &trust.roots {
+        Some(roots) => config.tls_config(
+            ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(roots)).build(),
+        ),
+        None => config,
+    };
+    #[cfg(not(feature = "tls"))]
+    let _: &Trust = trust;
+    config.build().new_agent()
+}
+
+fn answer(
+    target: &Target,
+    answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<ureq::http::Response<ureq::Body>, Error> {
+    match answer {
+        Ok(answer) if answer.status().is_success() => Ok(answer),
+        Ok(answer) => Err(Error::Status { target: target.to_string(), status: answer.status().as_u16() }),
+        Err(error) => Err(Error::Failed { target: target.to_string(), source: Box::new(without_url(error)) }),
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod agent;
 mod target;
+mod token;
 
-pub use agent::{Agent, Error, Trust};
+pub use agent::{Agent, Body, Error, Trust};
 pub use target::{InvalidTarget, Target};
+pub use token::{InvalidToken, Token};

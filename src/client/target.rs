@@ -1,6 +1,7 @@
 //! A URL that requests go to, checked once, printed without its secrets.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// An `http://` or `https://` URL whose path, query and user never show in a text.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,6 +62,14 @@ impl Target {
         self.url.starts_with("https://")
     }
 
+    /// Whether it is this very host: what goes there, nobody else can read.
+    pub fn is_loopback(&self) -> bool {
+        let host = host_of(self.url.split_once("://").map_or("", |(_, rest)| rest));
+        let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.url
     }
@@ -103,6 +112,21 @@ mod tests {
         assert_eq!(joined("http://h/a"), "http://h/a/fail");
         assert_eq!(joined("http://h/a/"), "http://h/a/fail");
         assert_eq!(joined("http://h?x=1"), "http://h/fail?x=1");
+    }
+
+    #[test]
+    fn loopback_is_told_from_names_that_only_look_like_it() {
+        for (url, loopback) in [
+            ("http://localhost:8080/x", true),
+            ("http://127.0.0.1", true),
+            ("http://[::1]:80/", true),
+            ("http://[::1]/", true),
+            ("http://127.0.0.1.example.org/", false),
+            ("http://localhost@evil.example/", false),
+            ("http://192.0.2.1:127/", false),
+        ] {
+            assert_eq!(Target::parse(url).unwrap().is_loopback(), loopback, "{url}");
+        }
     }
 
     #[test]
