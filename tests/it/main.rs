@@ -12,3 +12,6 @@ mod pipe;
 mod static_binary;
 mod thread;
 mod two_classes;
+
+mod run_exit_codes;
+mod run_output;

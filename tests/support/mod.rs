@@ -2,6 +2,11 @@
 //! say over which groups of tests run.
 
 pub(crate) mod groups;
+pub(crate) mod process;
+pub(crate) mod running;
+pub(crate) mod scene;
+pub(crate) mod terminal;
+pub(crate) mod wait;
 
 pub(crate) use groups::{left_out, skipped};
 
