@@ -13,5 +13,12 @@ mod static_binary;
 mod thread;
 mod two_classes;
 
+mod house;
+mod static_binary;
+
+mod process_child;
+mod process_tree;
 mod run_exit_codes;
+mod run_once;
 mod run_output;
+mod run_terminal;

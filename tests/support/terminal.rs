@@ -39,10 +39,12 @@ impl Terminal<'_> {
         self.key("Enter");
     }
 
-    /// Clears the screen and its past, then types a line: what is seen later came after.
+    /// Clears the screen, then types a line: what is seen later came after. The shell must be at its prompt.
     #[track_caller]
     pub(crate) fn enter(&self, line: &str) {
-        self.type_line("clear");
+        self.wait_prompt();
+        // By its line editor, which leaves `$?` alone.
+        self.key("C-l");
         until("a clear screen", || self.screen().trim() == PROMPT);
         self.type_line(line);
     }
@@ -51,6 +53,12 @@ impl Terminal<'_> {
     #[track_caller]
     pub(crate) fn key(&self, name: &str) {
         self.done(&["send-keys", "-t", "test", name]);
+    }
+
+    /// Makes the window another size.
+    #[track_caller]
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        self.done(&["resize-window", "-t", "test", "-x", &columns.to_string(), "-y", &rows.to_string()]);
     }
 
     /// What is to be seen.
