@@ -18,7 +18,11 @@ mod static_binary;
 
 mod process_child;
 mod process_tree;
+mod run_config;
+mod run_cron;
 mod run_exit_codes;
 mod run_once;
 mod run_output;
+#[cfg(feature = "http")]
+mod run_ping;
 mod run_terminal;
