@@ -143,9 +143,9 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Subcomm
     });
     let path = named.clone().unwrap_or_else(|| config::DEFAULT_PATH.into());
     let settings = config::read(&path, named.is_some()).map_err(Refused::Wrong)?;
-    if let Some(unknown) = settings.keys().find(|name| !is_known(name)) {
-        let line = format!("{}: {unknown} is no setting of this version; see towpath run --help", path.display());
-        return Err(Refused::Wrong(line));
+    for (name, setting) in &settings {
+        check(name, &setting.value)
+            .map_err(|what| Refused::Wrong(format!("{}: line {}: {what}", path.display(), setting.line)))?;
     }
     let matches =
         with_settings(Cli::command(), &settings).try_get_matches_from(&arguments).map_err(|error| refused(&error))?;
@@ -159,7 +159,7 @@ fn with_settings(command: clap::Command, settings: &Settings) -> clap::Command {
         subcommand.mut_args(|argument| {
             let Some(variable) = variable_of(&argument) else { return argument };
             let argument = match settings.get(&variable) {
-                Some(value) => argument.default_value(value.clone()),
+                Some(setting) => argument.default_value(setting.value.clone()),
                 None => argument,
             };
             argument.env(variable).hide_env(true)
@@ -173,11 +173,21 @@ fn variable_of(argument: &clap::Arg) -> Option<String> {
     Some(format!("TOWPATH_{}", long.to_uppercase().replace('-', "_")))
 }
 
-fn is_known(variable: &str) -> bool {
-    Cli::command()
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments)
-        .any(|a| variable_of(a).as_deref() == Some(variable))
+/// Whether a setting is one of ours with a value that its flag would take. An
+/// unknown one is a mistake: with a misspelt store, jobs would run twice.
+fn check(variable: &str, value: &str) -> Result<(), String> {
+    let command = Cli::command();
+    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let mut known = arguments.filter(|argument| variable_of(argument).as_deref() == Some(variable));
+    let Some(argument) = known.next() else {
+        return Err(format!("{variable} is no setting of this version; see towpath run --help"));
+    };
+    let flag = format!("--{}={value}", argument.get_long().unwrap_or_default());
+    let alone = clap::Command::new("towpath").arg(argument.clone().action(ArgAction::Set).num_args(1));
+    match alone.try_get_matches_from(["towpath".to_owned(), flag]) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{variable}: {}", first_line(&error))),
+    }
 }
 
 /// A flag on the command line that does nothing without another is a mistake;
@@ -212,15 +222,19 @@ fn refused(error: &clap::Error) -> Refused {
         };
     }
     let text = error.to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut line = lines.next().unwrap_or("").trim_start_matches("error: ").to_owned();
+    let mut line = first_line(error);
     if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::MissingRequiredArgument
     {
         line = format!("missing: {}", missing.join(", "));
     }
-    if let Some(tip) = lines.find_map(|line| line.strip_prefix("tip: ")) {
+    if let Some(tip) = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
         line = format!("{line}; {tip}");
     }
     Refused::Wrong(format!("{line} (see towpath run --help)"))
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned()
 }

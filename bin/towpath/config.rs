@@ -10,7 +10,14 @@ use std::path::Path;
 pub(crate) const DEFAULT_PATH: &str = "/etc/towpath.conf";
 
 /// The settings of a file, by variable name.
-pub(crate) type Settings = BTreeMap<String, String>;
+pub(crate) type Settings = BTreeMap<String, Setting>;
+
+/// A value, and where it stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) value: String,
+    pub(crate) line: usize,
+}
 
 /// Reads a file. One that isn't there has no settings, unless it was asked for by name.
 ///
@@ -40,7 +47,7 @@ fn parse(text: &str) -> Result<Settings, String> {
         // Somebody else's variables may stand in the same file.
         if name.starts_with("TOWPATH_") {
             let value = unquoted(value.trim()).ok_or_else(|| wrong("a quote that isn't closed"))?;
-            settings.insert(name.to_owned(), value.to_owned());
+            settings.insert(name.to_owned(), Setting { value: value.to_owned(), line: number + 1 });
         }
     }
     Ok(settings)
@@ -63,8 +70,11 @@ mod tests {
     fn it_is_an_environment_file() {
         let text = "# a comment\n; another\n\n TOWPATH_STORE = file:/x y \nTOWPATH_PING='http://h/a'\nTOWPATH_LOG=\"/l\"\nOTHER=1\n";
         let settings = parse(text).unwrap();
-        let got: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(got, [("TOWPATH_LOG", "/l"), ("TOWPATH_PING", "http://h/a"), ("TOWPATH_STORE", "file:/x y")]);
+        let got: Vec<_> = settings.iter().map(|(name, set)| (name.as_str(), set.value.as_str(), set.line)).collect();
+        assert_eq!(
+            got,
+            [("TOWPATH_LOG", "/l", 6), ("TOWPATH_PING", "http://h/a", 5), ("TOWPATH_STORE", "file:/x y", 4)]
+        );
     }
 
     #[test]

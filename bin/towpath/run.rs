@@ -56,10 +56,12 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     }
     let outcome = job.run(signals.receiver());
     words.tell(&outcome);
-    if outcome.interrupted {
+    if outcome.interrupted_alone {
         // As if the terminal had sent it to our group too: a script that runs us ends as well.
-        // The code of a process that SIGINT ended is the one that we would give.
         let _: rustix::io::Result<()> = kill_current_process_group(Signal::INT);
+    }
+    if outcome.interrupted {
+        // A shell ends its loop only if we die by it, whatever our code. It doesn't come back.
         let _: io::Result<()> = signal_hook::low_level::emulate_default_handler(sig::SIGINT);
     }
     ExitCode::from(outcome.exit_code(busy))
@@ -96,7 +98,12 @@ fn job(arguments: RunArguments) -> Result<Job, String> {
         job = job.pty();
     }
     if !arguments.include.is_empty() || !arguments.exclude.is_empty() {
-        job = job.filter(Filter::new(&arguments.include, &arguments.exclude).map_err(|error| with_causes(&error))?);
+        let filter = Filter::new(&arguments.include, &arguments.exclude).map_err(|error| {
+            let flag =
+                if arguments.include.iter().any(|pattern| pattern == error.pattern()) { "include" } else { "exclude" };
+            format!("--{flag}: {}", with_causes(&error))
+        })?;
+        job = job.filter(filter);
     }
     #[cfg(feature = "http")]
     if let Some(url) = arguments.ping {

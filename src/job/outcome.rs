@@ -101,8 +101,11 @@ pub struct Outcome {
     pub status: Option<Status>,
     /// The signal by which somebody asked us to end it.
     pub asked_by: Option<i32>,
-    /// The command died by Ctrl-C on a terminal that was its own.
+    /// SIGINT ended it: who runs us in a shell's loop expects us to die by it too.
     pub interrupted: bool,
+    /// That SIGINT came from a terminal whose foreground was the command's, so
+    /// that our own group hasn't seen it.
+    pub interrupted_alone: bool,
     /// How many processes it left behind, which were then ended.
     pub left_behind: u32,
     /// What became of its output; `None` if it wrote to our own streams itself.

@@ -20,7 +20,7 @@ use super::spec::{Job, Once};
 use super::streams::Streams;
 use crate::clock::{Moment, unix_now};
 use crate::lock::{Acquired, Lease, Locks};
-use crate::process::{Kept, Reason, Spec, Terminal};
+use crate::process::{Kept, Reason, Spec, Status, Terminal};
 use crate::thread::{Worker, spawn};
 
 impl Job {
@@ -66,6 +66,7 @@ impl Job {
             Ok(lease) => lease,
             Err(verdict) => {
                 outcome.waited = asked.elapsed();
+                outcome.interrupted = matches!(*verdict, Verdict::Interrupted(sig::SIGINT));
                 outcome.verdict = *verdict;
                 return None;
             }
@@ -173,6 +174,7 @@ fn begin(job: &Job) -> Outcome {
         status: None,
         asked_by: None,
         interrupted: false,
+        interrupted_alone: false,
         left_behind: 0,
         output: None,
         release_error: None,
@@ -290,7 +292,9 @@ fn conclude(seen: Seen, signals: &Receiver<i32>, outcome: &mut Outcome) {
     outcome.status = seen.status;
     outcome.left_behind = seen.left_behind;
     outcome.asked_by = seen.asked_by;
-    outcome.interrupted = seen.interrupted;
+    outcome.interrupted = seen.status.and_then(Status::signal) == Some(sig::SIGINT)
+        && (seen.interrupted_alone || seen.asked_by == Some(sig::SIGINT));
+    outcome.interrupted_alone = seen.interrupted_alone;
     let output = seen.output;
     outcome.verdict = if let Some((thread, panic)) = seen.essential {
         Verdict::Essential { thread, panic }

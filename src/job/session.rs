@@ -66,7 +66,7 @@ pub(super) struct Seen {
     /// One of our own threads died, without which the run can't be trusted.
     pub(super) essential: Option<(&'static str, Option<Panic>)>,
     /// The command died by Ctrl-C on a terminal that was its own.
-    pub(super) interrupted: bool,
+    pub(super) interrupted_alone: bool,
     pub(super) output: Option<Output>,
 }
 
@@ -273,7 +273,7 @@ impl Session {
             if signal.is_some() {
                 terminal.restore();
             }
-            self.seen.interrupted = signal == Some(sig::SIGINT) && self.seen.asked_by.is_none();
+            self.seen.interrupted_alone = signal == Some(sig::SIGINT) && self.seen.asked_by.is_none();
         }
     }
 

@@ -9,13 +9,6 @@ mod lock_directory;
 mod lock_file;
 mod output;
 mod pipe;
-mod static_binary;
-mod thread;
-mod two_classes;
-
-mod house;
-mod static_binary;
-
 mod process_child;
 mod process_tree;
 mod run_config;
@@ -23,6 +16,8 @@ mod run_cron;
 mod run_exit_codes;
 mod run_once;
 mod run_output;
-#[cfg(feature = "http")]
 mod run_ping;
 mod run_terminal;
+mod static_binary;
+mod thread;
+mod two_classes;

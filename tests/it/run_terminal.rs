@@ -148,9 +148,9 @@ fn ctrl_c_ends_the_shells_loop_when_it_came_to_us_alone_too() {
     for run in ["--no-stdin -- sh -c 'echo on; exec sleep 1000'", "--once held --wait 1h -- true"] {
         terminal.enter(&format!("for i in 1 2 3; do echo \"turn $i\"; {}; done", scene.run_line(run)));
         if run.contains("held") {
-            terminal.wait_line("turn 1")
+            terminal.wait_line("turn 1");
         } else {
-            terminal.wait_line("on")
+            terminal.wait_line("on");
         }
         terminal.key("C-c");
         terminal.wait_text("^C");
