@@ -13,6 +13,8 @@ compile_error!("towpath catches panics to keep their evidence: build it with pan
 pub mod client;
 pub mod clock;
 pub mod flow;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod job;
 pub mod lock;
 pub mod pipe;
