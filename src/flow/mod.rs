@@ -9,10 +9,13 @@
 
 mod filter;
 mod gap;
+mod missed;
 mod patterns;
 mod split;
+pub mod tail;
 
 pub use filter::{Filter, Sieve};
 pub use gap::Gap;
+pub use missed::{Missed, Why};
 pub use patterns::InvalidPattern;
 pub use split::{MAX_LINE_BYTES, Piece, Splitter};

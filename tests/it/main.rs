@@ -1,6 +1,8 @@
 //! Integration tests, one file a behaviour; one binary, so that they link once.
 #![allow(clippy::unwrap_used, missing_docs)] // a test's way to fail
 
+mod flow_tail;
+mod pipe;
 #[path = "../support/mod.rs"]
 mod support;
 

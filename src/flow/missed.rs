@@ -1,0 +1,68 @@
+//! What a stream lacks, as far as it is known, and why.
+
+use std::fmt;
+
+use super::Gap;
+
+/// Lines and bytes that are missing at one place of a stream. `None`: nobody
+/// can tell how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// How many lines; one of which only a part is missing counts.
+    pub lines: Option<u64>,
+    /// How many bytes, line ends included.
+    pub bytes: Option<u64>,
+    /// What became of them.
+    pub why: Why,
+}
+
+/// Why lines are missing. It displays as the words inside the gap's brackets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// The reader was slower than the stream, and skipped.
+    SlowReader,
+    /// They were dropped, for want of room, before the reader came.
+    NotKept,
+    /// A file was truncated: what was written since the last look, and cut off again, was not seen.
+    Truncated,
+    /// A file was put under the followed name, and was gone before it could be opened.
+    CameAndWent,
+}
+
+impl Missed {
+    /// As many as `gap` counts.
+    pub fn counted(gap: Gap, why: Why) -> Missed {
+        Missed { lines: Some(gap.lines), bytes: Some(gap.bytes), why }
+    }
+
+    /// Nobody can tell how many.
+    pub fn unknown(why: Why) -> Missed {
+        Missed { lines: None, bytes: None, why }
+    }
+
+    /// The line that stands for them, with its end.
+    ///
+    /// ```
+    /// # use towpath::flow::{Gap, Missed, Why};
+    /// let missed = Missed::counted(Gap { lines: 120, bytes: 9600 }, Why::SlowReader);
+    /// assert_eq!(missed.to_line(), "[towpath] gap: 120 lines, 9600 bytes lost (slow reader)\n");
+    /// let missed = Missed::unknown(Why::Truncated);
+    /// assert_eq!(missed.to_line(), "[towpath] gap: unknown lines, unknown bytes lost (file truncated)\n");
+    /// ```
+    pub fn to_line(&self) -> String {
+        let count = |count: Option<u64>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+        format!("[towpath] gap: {} lines, {} bytes lost ({})\n", count(self.lines), count(self.bytes), self.why)
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::SlowReader => "slow reader",
+            Why::NotKept => "no longer kept",
+            Why::Truncated => "file truncated",
+            Why::CameAndWent => "a file came and went",
+        })
+    }
+}
