@@ -140,14 +140,16 @@ fn a_sleeping_reader_is_woken_by_each_push_and_by_a_ring() {
     std::thread::scope(|scope| {
         for _ in 0..READERS {
             let (mut cursor, done) = (tail.reader(Start::Now), done.clone());
-            scope.spawn(move || loop {
-                let batch = cursor.next_batch(ALL, ALL);
-                if batch.end.is_some() {
-                    return;
-                }
-                if batch.is_empty() {
-                    assert!(cursor.wait(LIMIT), "nobody woke it");
-                    done.send(()).unwrap();
+            scope.spawn(move || {
+                loop {
+                    let batch = cursor.next_batch(ALL, ALL);
+                    if batch.end.is_some() {
+                        return;
+                    }
+                    if batch.is_empty() {
+                        assert!(cursor.wait(LIMIT), "nobody woke it");
+                        done.send(()).unwrap();
+                    }
                 }
             });
         }
@@ -162,7 +164,11 @@ fn a_sleeping_reader_is_woken_by_each_push_and_by_a_ring() {
         };
         for round in 0..300 {
             all_sleep();
-            if round % 2 == 0 { push(&feed, "line\n") } else { tail.ring() }
+            if round % 2 == 0 {
+                push(&feed, "line\n")
+            } else {
+                tail.ring()
+            }
             all_woke("each push and each ring wakes all");
         }
         all_sleep();
@@ -323,7 +329,8 @@ impl Reader {
     fn read(&mut self, history: &History, max_lines: usize, max_bytes: usize) -> Result<bool, TestCaseError> {
         let batch = self.cursor.next_batch(max_lines, max_bytes);
         let got: Vec<Entry> = batch.items.iter().flat_map(entries).collect();
-        let bytes: usize = got.iter().map(|entry| if let Entry::Piece { bytes, .. } = entry { bytes.len() } else { 0 }).sum();
+        let bytes: usize =
+            got.iter().map(|entry| if let Entry::Piece { bytes, .. } = entry { bytes.len() } else { 0 }).sum();
         let pieces = got.iter().filter(|entry| matches!(entry, Entry::Piece { .. })).count();
         prop_assert!(pieces <= max_lines && (bytes <= max_bytes || pieces == 1), "{pieces} pieces, {bytes} bytes");
         let to = match batch.items.first() {

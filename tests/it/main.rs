@@ -1,11 +1,10 @@
 //! Integration tests, one file a behaviour; one binary, so that they link once.
 #![allow(clippy::unwrap_used, missing_docs)] // a test's way to fail
 
-mod flow_tail;
-mod pipe;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod flow_tail;
 mod house;
 mod lock_directory;
 mod lock_file;

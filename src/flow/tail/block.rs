@@ -35,6 +35,10 @@ pub(super) struct Block {
     pub(super) at: Place,
     pub(super) bytes: Vec<u8>,
     marks: Vec<Mark>,
+    /// Each piece's tag; empty while all are 0, as most streams have one source.
+    tags: Vec<u8>,
+    /// How many pieces have a tag, were it 0.
+    tagged: usize,
     /// How many of its pieces end a line.
     ends: u64,
 }
@@ -106,19 +110,30 @@ impl Block {
     }
 
     /// Adds a piece, or several whole lines.
-    pub(super) fn push(&mut self, piece: Piece<'_>) {
+    pub(super) fn push(&mut self, tag: u8, piece: Piece<'_>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(piece.bytes);
-        if !(piece.start && piece.end) {
+        if piece.start && piece.end {
+            for at in memchr_iter(b'\n', piece.bytes) {
+                self.mark(start + at + 1, true, true);
+            }
+            if piece.bytes.last() != Some(&b'\n') {
+                self.mark(self.bytes.len(), true, true);
+            }
+        } else {
             self.mark(self.bytes.len(), piece.start, piece.end);
-            return;
         }
-        for at in memchr_iter(b'\n', piece.bytes) {
-            self.mark(start + at + 1, true, true);
+        self.tag_untagged(tag);
+    }
+
+    /// Gives its tag to every piece that has none yet.
+    fn tag_untagged(&mut self, tag: u8) {
+        if tag != 0 || !self.tags.is_empty() {
+            let before = if self.tags.is_empty() { self.tagged } else { self.tags.len() };
+            self.tags.resize(before, 0);
+            self.tags.resize(self.marks.len(), tag);
         }
-        if piece.bytes.last() != Some(&b'\n') {
-            self.mark(self.bytes.len(), true, true);
-        }
+        self.tagged = self.marks.len();
     }
 
     fn mark(&mut self, end_at: usize, start: bool, end: bool) {
@@ -132,6 +147,13 @@ impl Block {
         self.bytes.extend_from_slice(&next.bytes);
         let moved = |mark: &Mark| Mark::new(start + mark.end_at(), mark.starts_line(), mark.ends_line());
         self.marks.extend(next.marks.iter().map(moved));
+        if next.tags.is_empty() {
+            self.tag_untagged(0);
+        } else {
+            self.tags.resize(self.tagged, 0);
+            self.tags.extend_from_slice(&next.tags);
+            self.tagged = self.marks.len();
+        }
         self.ends += next.ends;
     }
 
@@ -149,18 +171,19 @@ impl Block {
     pub(super) fn reused_at(mut self, at: Place) -> Block {
         self.bytes.clear();
         self.marks.clear();
-        Block { at, bytes: self.bytes, marks: self.marks, ends: 0 }
+        self.tags.clear();
+        Block { at, bytes: self.bytes, marks: self.marks, tags: self.tags, tagged: 0, ends: 0 }
     }
 
     /// An empty block with room for as much as this one has.
     pub(super) fn alike_at(&self, at: Place) -> Block {
         let (bytes, marks) = (Vec::with_capacity(self.bytes.len()), Vec::with_capacity(self.marks.len()));
-        Block { at, bytes, marks, ends: 0 }
+        Block { at, bytes, marks, ..Block::default() }
     }
 
     /// What it takes of memory, in bytes.
     pub(super) fn cost_bytes(&self) -> usize {
-        self.bytes.capacity() + self.marks.capacity() * size_of::<Mark>() + OVERHEAD_BYTES
+        self.bytes.capacity() + self.marks.capacity() * size_of::<Mark>() + self.tags.capacity() + OVERHEAD_BYTES
     }
 
     /// How many pieces from `from` on fit into the limits.
@@ -203,6 +226,8 @@ pub struct Lines {
 pub struct Line<'a> {
     /// Grows by one from piece to piece; the stream's first has 1.
     pub seq: u64,
+    /// The tag that it was pushed with: which source it came from.
+    pub tag: u8,
     /// Its bytes, and whether a line starts and ends with them.
     pub piece: Piece<'a>,
 }
@@ -234,7 +259,8 @@ impl Lines {
             let mark = self.block.marks[index];
             let bytes = &self.block.bytes[self.block.start_of(index)..mark.end_at()];
             let piece = Piece { bytes, start: mark.starts_line(), end: mark.ends_line() };
-            Line { seq: self.block.at.pieces + index as u64 + 1, piece }
+            let tag = self.block.tags.get(index).copied().unwrap_or(0);
+            Line { seq: self.block.at.pieces + index as u64 + 1, tag, piece }
         })
     }
 }

@@ -82,7 +82,12 @@ impl<R: Clone> Feed<R> {
     /// The pieces of one long line come one after another; who merges sources
     /// sees to that.
     pub fn push(&self, piece: Piece<'_>) {
-        self.shared.change(|shelf| shelf.push(piece));
+        self.push_tagged(0, piece);
+    }
+
+    /// As [`push`](Feed::push), with a tag that tells which source it came from.
+    pub fn push_tagged(&self, tag: u8, piece: Piece<'_>) {
+        self.shared.change(|shelf| shelf.push(tag, piece));
     }
 
     /// Adds a record between the lines: it has no number, so it changes nothing

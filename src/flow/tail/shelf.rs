@@ -82,21 +82,21 @@ impl<R: Clone> Shelf<R> {
         self.cost_bytes + self.open.cost_bytes()
     }
 
-    pub(super) fn push(&mut self, mut piece: Piece<'_>) {
+    pub(super) fn push(&mut self, tag: u8, mut piece: Piece<'_>) {
         // Only the rest of a long line can be of any length.
         while !piece.start && piece.bytes.len() > MAX_LINE_BYTES {
             let (bytes, rest) = piece.bytes.split_at(MAX_LINE_BYTES);
-            self.push_bounded(Piece { bytes, end: false, ..piece });
+            self.push_bounded(tag, Piece { bytes, end: false, ..piece });
             piece.bytes = rest;
         }
-        self.push_bounded(piece);
+        self.push_bounded(tag, piece);
     }
 
-    fn push_bounded(&mut self, piece: Piece<'_>) {
+    fn push_bounded(&mut self, tag: u8, piece: Piece<'_>) {
         if !self.open.is_empty() && self.open.bytes.len() + piece.bytes.len() > self.block_bytes {
             self.seal();
         }
-        self.open.push(piece);
+        self.open.push(tag, piece);
         if self.open.bytes.len() >= self.block_bytes {
             self.seal();
         }
