@@ -16,6 +16,8 @@ pub mod flow;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod job;
+#[cfg(feature = "http")]
+pub mod live;
 pub mod lock;
 pub mod pipe;
 pub mod process;

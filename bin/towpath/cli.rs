@@ -3,6 +3,8 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+#[cfg(feature = "http")]
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -28,6 +30,10 @@ pub(crate) enum Subcommand {
     /// Run a command, at most once at a time, and know how it ended
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArguments>),
+    /// Follow a run from anywhere to its end, and exit with its code
+    #[cfg(feature = "http")]
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(WatchArguments),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  towpath completions bash > /etc/bash_completion.d/towpath")]
     Completions {
@@ -51,6 +57,85 @@ Examples:
 Exit codes: the command's own; 124 timed out, 75 held by somebody else, 69 store
 unreachable, 74 a local file failed, 125 an error of towpath's own, 126 can't be
 executed, 127 not found, 128+n ended by signal n, 2 wrong usage.";
+
+#[cfg(feature = "http")]
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  towpath watch http://127.0.0.1:8080
+  towpath watch --token-file /etc/towpath.token https://web1.example.org:8443
+
+The run's lines go to the streams they came from, gaps and lost connections are
+told on standard error. Exit codes: the run's own; 76 it was cut for good, or
+another run is there now; 69 it can't be reached.";
+
+/// How a live view is served, for every command with `--listen`.
+#[cfg(feature = "http")]
+#[derive(Args)]
+#[command(next_help_heading = "Live view")]
+pub(crate) struct ListenArguments {
+    /// Serve the output live at this address: 127.0.0.1:8080, :8080, unix:/PATH
+    #[arg(long, value_name = "ADDR", value_parser = towpath::http::Address::from_str)]
+    pub(crate) listen: Option<towpath::http::Address>,
+    /// The URL to tell others, if it isn't the address itself
+    #[arg(long, value_name = "URL")]
+    pub(crate) advertise: Option<String>,
+    /// Stay so long after the end, for who comes late
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    pub(crate) linger: Duration,
+    /// Keep so much of the output for late readers
+    #[arg(long, value_name = "BYTES", default_value = "4MiB", value_parser = parse_bytes)]
+    pub(crate) keep: usize,
+    /// Demand the token in this file, as a bearer token or as a password
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Serve everybody who reaches an address that isn't loopback
+    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub(crate) open: bool,
+    /// Serve TLS with this certificate chain (PEM)
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Connections at a time
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub(crate) max_connections: usize,
+    /// Another name that a loopback server answers to; may be repeated
+    #[arg(long, value_name = "NAME", action = ArgAction::Append)]
+    pub(crate) allow_host: Vec<String>,
+    /// How long a request's head may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) header_timeout: Duration,
+    /// How long a connection may stay without a request
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub(crate) idle_timeout: Duration,
+}
+
+#[cfg(feature = "http")]
+#[derive(Args)]
+pub(crate) struct WatchArguments {
+    /// Where the run is: what its --listen told
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// Try again for so long when the connection is lost
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    pub(crate) retry: Duration,
+    /// Send the token in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file, instead of the built-in list
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Read settings from this file [default: /etc/towpath.conf]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Say more on standard error
+    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub(crate) verbose: bool,
+}
 
 #[derive(Args)]
 pub(crate) struct RunArguments {
@@ -100,6 +185,10 @@ pub(crate) struct RunArguments {
     #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Output")]
     pub(crate) no_stdin: bool,
 
+    #[cfg(feature = "http")]
+    #[command(flatten)]
+    pub(crate) live: ListenArguments,
+
     /// Write how the run ended to a file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Telling others")]
     pub(crate) report: Option<PathBuf>,
@@ -118,6 +207,25 @@ pub(crate) struct RunArguments {
     /// Say more on standard error
     #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub(crate) verbose: bool,
+}
+
+/// A number of bytes: `65536`, `64KiB`, `4MiB`, `1GiB`; `k`, `M`, `G` mean the same.
+#[cfg(feature = "http")]
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_end_matches("iB") {
+        "" | "B" => 0,
+        "k" | "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => usize::BITS,
+    };
+    let number: Option<usize> = number.parse().ok();
+    number
+        .filter(|_| shift < usize::BITS)
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| format!("{text:?} is no number of bytes; write 65536, 64KiB or 4MiB"))
 }
 
 /// Why there is nothing to do.
@@ -190,17 +298,42 @@ fn check(variable: &str, value: &str) -> Result<(), String> {
     }
 }
 
+/// What flags need, how that is written, and which they are.
+const NEEDED: [(&str, &str, &[&str]); 2] = [
+    ("once", "--once KEY", &["wait", "hold_at_least", "busy_exit"]),
+    (
+        "listen",
+        "--listen ADDR",
+        &[
+            "advertise",
+            "linger",
+            "keep",
+            "open",
+            "tls_cert",
+            "tls_key",
+            "max_connections",
+            "allow_host",
+            "header_timeout",
+            "idle_timeout",
+        ],
+    ),
+];
+
 /// A flag on the command line that does nothing without another is a mistake;
 /// the same in the settings is a default for the runs that use it.
 fn refuse_useless(matches: &clap::ArgMatches) -> Result<(), Refused> {
-    let Some(("run", run)) = matches.subcommand() else { return Ok(()) };
-    if run.contains_id("once") {
-        return Ok(());
-    }
-    for flag in ["wait", "hold_at_least", "busy_exit"] {
-        if run.value_source(flag) == Some(clap::parser::ValueSource::CommandLine) {
-            let flag = flag.replace('_', "-");
-            return Err(Refused::Wrong(format!("--{flag} does nothing without --once KEY; see towpath run --help")));
+    let Some((name, given)) = matches.subcommand() else { return Ok(()) };
+    for (needed, how, flags) in NEEDED {
+        if given.try_contains_id(needed).unwrap_or(true) {
+            continue;
+        }
+        for flag in flags {
+            // The ids of flags that this command doesn't have are errors, and aren't given.
+            let is_known = given.try_contains_id(flag).is_ok();
+            if is_known && given.value_source(flag) == Some(clap::parser::ValueSource::CommandLine) {
+                let flag = flag.replace('_', "-");
+                return Err(Refused::Wrong(format!("--{flag} does nothing without {how}; see towpath {name} --help")));
+            }
         }
     }
     Ok(())

@@ -3,8 +3,12 @@
 mod cli;
 mod completions;
 mod config;
+#[cfg(feature = "http")]
+mod listen;
 mod run;
 mod voice;
+#[cfg(feature = "http")]
+mod watch;
 
 use std::process::ExitCode;
 
@@ -26,6 +30,8 @@ fn main() -> ExitCode {
     };
     match arguments {
         cli::Subcommand::Run(arguments) => run::run(*arguments),
+        #[cfg(feature = "http")]
+        cli::Subcommand::Watch(arguments) => watch::watch(&arguments),
         cli::Subcommand::Completions { shell } => completions::print(shell),
     }
 }

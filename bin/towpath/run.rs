@@ -9,15 +9,17 @@ use signal_hook::consts as sig;
 use towpath::client::{Target, Trust};
 use towpath::clock::format_duration;
 use towpath::flow::Filter;
-#[cfg(feature = "http")]
-use towpath::job::PingTo;
 use towpath::job::{Job, Once, Outcome, Verdict, exit_code, with_causes};
+#[cfg(feature = "http")]
+use towpath::job::{Listen, PingTo};
 use towpath::lock::Request;
 use towpath::process::{adopt_orphans, missing_here};
 use towpath::store::{Key, StoreUrl};
 use towpath::thread::signals::Signals;
 
 use crate::cli::RunArguments;
+#[cfg(feature = "http")]
+use crate::listen;
 use crate::voice;
 
 /// What a run has to do with.
@@ -104,6 +106,22 @@ fn job(arguments: RunArguments) -> Result<Job, String> {
             format!("--{flag}: {}", with_causes(&error))
         })?;
         job = job.filter(filter);
+    }
+    #[cfg(feature = "http")]
+    if let Some(address) = arguments.live.listen.clone() {
+        let live = arguments.live;
+        let at = address.to_string();
+        job = job.listen(Listen {
+            address,
+            config: listen::config(&live)?,
+            advertise: live.advertise,
+            linger: live.linger,
+            keep_bytes: live.keep,
+            told: Box::new(move |told| match told {
+                Ok(url) => voice::note(&format!("live at {url}")),
+                Err(error) => voice::error(&format!("no live view at {at}: {error}; the command runs all the same")),
+            }),
+        });
     }
     #[cfg(feature = "http")]
     if let Some(url) = arguments.ping {

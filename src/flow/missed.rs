@@ -51,8 +51,13 @@ impl Missed {
     /// assert_eq!(missed.to_line(), "[towpath] gap: unknown lines, unknown bytes lost (file truncated)\n");
     /// ```
     pub fn to_line(&self) -> String {
+        format!("[towpath] gap: {}\n", Missed::words(self.lines, self.bytes, &self.why))
+    }
+
+    /// The words for what is missing: `120 lines, 9600 bytes lost (slow reader)`.
+    pub fn words(lines: Option<u64>, bytes: Option<u64>, why: &dyn fmt::Display) -> String {
         let count = |count: Option<u64>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
-        format!("[towpath] gap: {} lines, {} bytes lost ({})\n", count(self.lines), count(self.bytes), self.why)
+        format!("{} lines, {} bytes lost ({why})", count(lines), count(bytes))
     }
 }
 

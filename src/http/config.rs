@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Limits;
 use super::address::Address;
@@ -36,6 +37,20 @@ impl Config {
     pub fn limits(mut self, limits: Limits) -> Config {
         self.limits = limits;
         self
+    }
+
+    /// Sets how long a stop waits for active requests, alone of the limits.
+    pub fn stop_time(mut self, stop_time: Duration) -> Config {
+        self.limits.stop_time = stop_time;
+        self
+    }
+
+    /// Whether it speaks TLS.
+    pub fn speaks_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     /// Demands this token of every request, on loopback too.

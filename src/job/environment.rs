@@ -16,6 +16,8 @@ pub(super) struct Told {
     pub(super) fence: Option<u64>,
     /// `TOWPATH_DEADLINE`: the time limit's end, Unix milliseconds.
     pub(super) deadline_unix_ms: Option<u128>,
+    /// `TOWPATH_URL`: where the run can be watched.
+    pub(super) url: Option<String>,
 }
 
 /// The environment for the command, made from `ours`.
@@ -25,6 +27,7 @@ pub(super) fn for_command(ours: impl Iterator<Item = (OsString, OsString)>, told
         ("TOWPATH_KEY", told.key.clone()),
         ("TOWPATH_FENCE", told.fence.map(|fence| fence.to_string())),
         ("TOWPATH_DEADLINE", told.deadline_unix_ms.map(|ms| ms.to_string())),
+        ("TOWPATH_URL", told.url.clone()),
     ];
     environment.extend(told.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into()))));
     environment
@@ -43,9 +46,15 @@ mod tests {
         let ours =
             [("PATH", "/bin"), ("TOWPATH_STORE_PASSWORD", "secret"), ("TOWPATH_FENCE", "1"), ("MY_TOWPATH_", "x")];
         let ours = ours.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let told = Told { key: Some("k".into()), fence: Some(7), deadline_unix_ms: None };
+        let told = Told { key: Some("k".into()), fence: Some(7), deadline_unix_ms: None, url: Some("http://h".into()) };
         let got = for_command(ours, &told);
-        let want = [("PATH", "/bin"), ("MY_TOWPATH_", "x"), ("TOWPATH_KEY", "k"), ("TOWPATH_FENCE", "7")];
+        let want = [
+            ("PATH", "/bin"),
+            ("MY_TOWPATH_", "x"),
+            ("TOWPATH_KEY", "k"),
+            ("TOWPATH_FENCE", "7"),
+            ("TOWPATH_URL", "http://h"),
+        ];
         assert_eq!(got, want.map(|(name, value)| (OsString::from(name), OsString::from(value))));
     }
 }

@@ -5,8 +5,12 @@
 //! ended, who held the lock instead, what of the output was lost. It prints
 //! nothing but the command's output.
 
+mod audience;
 mod causes;
 mod environment;
+mod lease;
+#[cfg(feature = "http")]
+mod listen;
 mod outcome;
 pub mod output;
 #[cfg(feature = "http")]
@@ -14,10 +18,13 @@ mod ping;
 mod report;
 mod run;
 mod session;
+mod signals;
 mod spec;
 mod streams;
 
 pub use causes::with_causes;
+#[cfg(feature = "http")]
+pub use listen::{END_WITHIN, Listen, Told};
 pub use outcome::{Outcome, Verdict, exit_code};
 #[cfg(feature = "http")]
 pub use ping::{PingTally, PingTo};

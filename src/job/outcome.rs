@@ -61,6 +61,8 @@ pub mod exit_code {
     pub const UNREACHABLE: u8 = 69;
     /// A local file can't be read or written (`EX_IOERR`).
     pub const FILE: u8 = 74;
+    /// The other side cut or refused (`EX_PROTOCOL`).
+    pub const CUT: u8 = 76;
     /// The time limit passed, as with `timeout(1)`.
     pub const TIMED_OUT: u8 = 124;
     /// An error of towpath's own.

@@ -5,21 +5,23 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::Receiver;
 use signal_hook::consts as sig;
-use signal_hook::low_level::emulate_default_handler;
 
+use super::audience::Audience;
 use super::environment::{self, Told};
+use super::lease::{release, take_lease};
+#[cfg(feature = "http")]
+use super::listen::Listen;
 use super::outcome::{Outcome, Verdict};
 use super::output::{Log, Output, Tally};
-#[cfg(feature = "http")]
-use super::ping::Pings;
 use super::report;
 use super::session::{Seen, Session};
+use super::signals::wait_or_die;
 use super::spec::{Job, Once};
 use super::streams::Streams;
 use crate::clock::{Moment, unix_now};
-use crate::lock::{Acquired, Lease, Locks};
+use crate::lock::Lease;
 use crate::process::{Kept, Reason, Spec, Status, Terminal};
 use crate::thread::{Worker, spawn};
 
@@ -42,52 +44,65 @@ impl Job {
             outcome.verdict = Verdict::File { path: path.clone(), error };
             return outcome;
         }
-        let end_of_pings = self.under_lease(signals, &mut outcome);
+        let mut audience = self.under_lease(signals, &mut outcome);
         write_report(report.as_deref(), &mut outcome, busy);
-        if let Some(end_of_pings) = end_of_pings {
-            end_of_pings(&mut outcome);
+        audience.tell(&mut outcome, busy);
+        #[cfg(feature = "http")]
+        if outcome.pings.is_some() {
             write_report(report.as_deref(), &mut outcome, busy);
         }
+        audience.dismiss(signals);
         outcome
     }
 
     /// Runs with the log open and the lease taken, if there are to be any.
-    /// Gives back what is left to do once the outcome is final.
-    fn under_lease(mut self, signals: &Receiver<i32>, outcome: &mut Outcome) -> Option<AfterTheEnd> {
+    /// Gives back who is to be told when the outcome is final.
+    fn under_lease(mut self, signals: &Receiver<i32>, outcome: &mut Outcome) -> Audience {
         let log = match self.log.take().map(|path| Log::open(&path).map_err(|error| (path, error))).transpose() {
             Ok(log) => log,
             Err((path, error)) => {
                 outcome.verdict = Verdict::File { path, error };
-                return None;
+                return Audience::default();
             }
         };
         let asked = Moment::now();
-        let lease = match self.once.take().map(|once| take_lease(once, signals)).transpose() {
+        let lease = match self.take_once().map(|once| take_lease(once, signals)).transpose() {
             Ok(lease) => lease,
             Err(verdict) => {
                 outcome.waited = asked.elapsed();
                 outcome.interrupted = matches!(*verdict, Verdict::Interrupted(sig::SIGINT));
                 outcome.verdict = *verdict;
-                return None;
+                return Audience::default();
             }
         };
         outcome.waited = asked.elapsed();
         outcome.fence = lease.as_ref().map(Lease::fence);
+        let mut audience = Audience::gather(&mut self, outcome);
+        self.command(signals, log, lease, &mut audience, outcome);
+        audience
+    }
+
+    /// The lock to run under, with the URL that its record shall name.
+    fn take_once(&mut self) -> Option<Once> {
+        let once = self.once.take();
         #[cfg(feature = "http")]
-        let pings = self.ping.take().and_then(|to| Pings::begin(to).ok());
-        self.command(signals, log, lease, outcome);
-        #[cfg(feature = "http")]
-        return pings.map(|pings| -> AfterTheEnd {
-            Box::new(move |outcome| outcome.pings = Some(pings.finish(outcome.success())))
-        });
-        #[cfg(not(feature = "http"))]
-        None
+        if let Some(url) = self.listen.as_ref().and_then(Listen::url) {
+            return once.map(|once| Once { request: once.request.clone().url(url), ..once });
+        }
+        once
     }
 
     /// Starts the command and sees it through.
-    fn command(mut self, signals: &Receiver<i32>, log: Option<Log>, lease: Option<Lease>, outcome: &mut Outcome) {
+    fn command(
+        mut self,
+        signals: &Receiver<i32>,
+        log: Option<Log>,
+        lease: Option<Lease>,
+        audience: &mut Audience,
+        outcome: &mut Outcome,
+    ) {
         let started = Moment::now();
-        let mut session = match self.start(log, lease.as_ref(), outcome) {
+        let mut session = match self.start(log, lease.as_ref(), audience, outcome) {
             Ok(session) => session,
             Err(error) => {
                 outcome.verdict = Verdict::Start(error);
@@ -120,16 +135,26 @@ impl Job {
         // Our own terminal comes back to its settings before anything more is printed on it.
         drop(pty);
         drop(kept);
+        if let Some(output) = &mut seen.output {
+            audience.take_back(output);
+        }
         conclude(seen, signals, outcome);
     }
 
-    fn start(&mut self, log: Option<Log>, lease: Option<&Lease>, outcome: &Outcome) -> io::Result<Session> {
-        let streams = Streams::open(self, log)?;
+    fn start(
+        &mut self,
+        log: Option<Log>,
+        lease: Option<&Lease>,
+        audience: &mut Audience,
+        outcome: &Outcome,
+    ) -> io::Result<Session> {
+        let streams = Streams::open(self, log, audience)?;
         let held = lease.map(Lease::hold_descriptor).transpose()?.flatten();
         let told = Told {
             key: outcome.key.clone(),
             fence: outcome.fence,
             deadline_unix_ms: self.timeout.map(|timeout| (unix_now() + timeout).as_millis()),
+            url: audience.url(),
         };
         let foreground = streams.ours.terminal.is_some();
         let kept = Kept::start(Spec {
@@ -154,9 +179,6 @@ impl Job {
         Ok(session)
     }
 }
-
-/// What is left to do when the outcome is final and told.
-type AfterTheEnd = Box<dyn FnOnce(&mut Outcome)>;
 
 fn begin(job: &Job) -> Outcome {
     let micros = unix_now().as_micros();
@@ -195,67 +217,6 @@ fn write_report(path: Option<&Path>, outcome: &mut Outcome, busy: u8) {
     }
 }
 
-/// Waits for the lock on a thread of its own, so that a signal can end the wait.
-fn take_lease(once: Once, signals: &Receiver<i32>) -> Result<Lease, Box<Verdict>> {
-    let locks = Locks::open(&once.store).map_err(|error| Box::new(Verdict::Store(error)))?;
-    if once.wait.is_zero() {
-        return acquired(locks.try_acquire(&once.request));
-    }
-    let worker = spawn("lock-wait", move |stop| locks.acquire(&once.request, once.wait, stop))
-        .map_err(|error| Box::new(Verdict::Start(error)))?;
-    let mut interrupted = None;
-    loop {
-        select! {
-            recv(worker.ended()) -> _ => break,
-            recv(signals) -> signal => match signal {
-                Ok(sig::SIGTSTP) => suspend(),
-                Ok(signal @ (sig::SIGHUP | sig::SIGINT | sig::SIGQUIT | sig::SIGTERM)) => {
-                    interrupted = Some(signal);
-                    worker.stop();
-                    break;
-                }
-                Ok(_) => {}
-                Err(_) => {
-                    worker.stop();
-                    break;
-                }
-            },
-        }
-    }
-    let lease = worker.join().map_err(|panic| Box::new(essential("lock-wait", panic))).and_then(acquired);
-    match (interrupted, lease) {
-        (Some(signal), Ok(lease)) => {
-            // It came in the same moment. Nothing ran under it: a failure to let go is a crash's.
-            let _: Result<(), crate::lock::Error> = lease.release();
-            Err(Box::new(Verdict::Interrupted(signal)))
-        }
-        (Some(signal), Err(verdict)) if matches!(*verdict, Verdict::Start(_)) => {
-            Err(Box::new(Verdict::Interrupted(signal)))
-        }
-        (_, lease) => lease,
-    }
-}
-
-fn acquired(answer: Result<Acquired, crate::lock::Error>) -> Result<Lease, Box<Verdict>> {
-    Err(Box::new(match answer {
-        Ok(Acquired::Lease(lease)) => return Ok(lease),
-        Ok(Acquired::Held(holder)) => Verdict::Held(holder),
-        Ok(Acquired::Stopped) => Verdict::Start(io::Error::other("the wait for the lock was stopped")),
-        Err(error) => Verdict::Store(error),
-    }))
-}
-
-fn release(lease: Option<Lease>, outcome: &mut Outcome) {
-    if let Some(lease) = lease {
-        outcome.release_error = lease.release().err();
-    }
-}
-
-fn suspend() {
-    // It stops us as if there were no handler; nobody is to be told if it doesn't.
-    let _: io::Result<()> = emulate_default_handler(sig::SIGTSTP);
-}
-
 /// Waits until the output is delivered. Its readers may take for ever: then a
 /// signal ends the whole process, the tree being gone already.
 fn take_output(pump: Worker<Output>, seen: &mut Seen, signals: &Receiver<i32>) {
@@ -265,23 +226,6 @@ fn take_output(pump: Worker<Output>, seen: &mut Seen, signals: &Receiver<i32>) {
         Err(panic) => {
             panic.log();
             seen.essential.get_or_insert(("output", Some(panic)));
-        }
-    }
-}
-
-fn wait_or_die<T>(worker: &Worker<T>, signals: &Receiver<i32>) {
-    loop {
-        select! {
-            recv(worker.ended()) -> _ => return,
-            recv(signals) -> signal => match signal {
-                Ok(sig::SIGTSTP) => suspend(),
-                Ok(signal @ (sig::SIGHUP | sig::SIGINT | sig::SIGQUIT | sig::SIGTERM)) => {
-                    // It ends this process; what can't be written is lost with it.
-                    let _: io::Result<()> = emulate_default_handler(signal);
-                }
-                Ok(_) => {}
-                Err(_) => return,
-            },
         }
     }
 }
@@ -322,9 +266,4 @@ fn close(output: Output, succeeded: bool, signals: &Receiver<i32>) -> Option<Tal
     let worker = spawn("spool", move |_| Terminal::from_background(|| output.close(succeeded))).ok()?;
     wait_or_die(&worker, signals);
     worker.join().map_err(|panic| panic.log()).ok()
-}
-
-fn essential(thread: &'static str, panic: crate::thread::Panic) -> Verdict {
-    panic.log();
-    Verdict::Essential { thread, panic: Some(panic) }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, never, select};
 use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts as sig;
-use signal_hook::low_level::emulate_default_handler;
 
 use super::output::{Drain, Output};
+use super::signals::{ends_a_run, suspend};
 use crate::clock::Moment;
 use crate::process::{Event, Feed, Kept, Limit, Pty, RawMode, Reason, Status, Terminal};
 use crate::thread::signals::ignored_at_start;
@@ -24,9 +24,6 @@ const KEEPER_LATE: Duration = Duration::from_secs(1);
 
 /// How long we try to end a tree ourselves, after its keeper died.
 const WITHOUT_KEEPER: Duration = Duration::from_secs(10);
-
-/// The signals that ask for an end: the first in order, the second at once.
-const ENDING: [i32; 4] = [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM];
 
 /// What a run needs while it runs.
 pub(super) struct Session {
@@ -174,7 +171,8 @@ impl Session {
 
     fn on_signal(&mut self, signal: i32) {
         match signal {
-            _ if ENDING.contains(&signal) => {
+            // The first in order, the second at once.
+            _ if ends_a_run(signal).is_break() => {
                 let first = self.seen.asked_by.is_none();
                 let grace = if first { self.kill_after } else { Duration::ZERO };
                 self.seen.asked_by.get_or_insert(signal);
@@ -236,8 +234,7 @@ impl Session {
             self.pass_on(sig::SIGTSTP);
         }
         self.leave_raw_mode();
-        // It stops us as if we had no handler; there is nobody to tell if it doesn't.
-        let _: std::io::Result<()> = emulate_default_handler(sig::SIGTSTP);
+        suspend();
     }
 
     /// SIGCONT: the command goes on, in the foreground if it was there and we are.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 #[cfg(feature = "http")]
+use super::listen::Listen;
+#[cfg(feature = "http")]
 use super::ping::PingTo;
 use crate::flow::Filter;
 use crate::lock::Request;
@@ -40,6 +42,8 @@ pub struct Job {
     pub(super) filter: Option<Filter>,
     #[cfg(feature = "http")]
     pub(super) ping: Option<PingTo>,
+    #[cfg(feature = "http")]
+    pub(super) listen: Option<Listen>,
     pub(super) report: Option<PathBuf>,
     pub(super) busy_exit: u8,
 }
@@ -59,6 +63,8 @@ impl Job {
             filter: None,
             #[cfg(feature = "http")]
             ping: None,
+            #[cfg(feature = "http")]
+            listen: None,
             report: None,
             busy_exit: super::exit_code::HELD,
         }
@@ -120,6 +126,13 @@ impl Job {
     #[cfg(feature = "http")]
     pub fn ping(mut self, to: PingTo) -> Job {
         self.ping = Some(to);
+        self
+    }
+
+    /// Lets others watch the run. A reader never slows it.
+    #[cfg(feature = "http")]
+    pub fn listen(mut self, listen: Listen) -> Job {
+        self.listen = Some(listen);
         self
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::Job;
+use super::audience::Audience;
 use super::output::{Drain, Log, Plan, Pump};
 use crate::process::{Feed, Place, Pty, RawMode, Terminal};
 
@@ -27,9 +28,10 @@ pub(super) struct Ours {
 }
 
 impl Streams {
-    pub(super) fn open(job: &mut Job, log: Option<Log>) -> io::Result<Streams> {
-        let seen = log.is_some() || job.quiet_success || job.filter.is_some();
-        let plan = Plan { filter: job.filter.take(), log, quiet: job.quiet_success };
+    pub(super) fn open(job: &mut Job, log: Option<Log>, audience: &mut Audience) -> io::Result<Streams> {
+        let seen = log.is_some() || job.quiet_success || job.filter.is_some() || audience.wants_lines();
+        let mut plan = Plan { filter: job.filter.take(), log, quiet: job.quiet_success, ..Plan::default() };
+        audience.join(&mut plan);
         if job.pty { on_pty(job.stdin, plan) } else { on_streams(job.stdin, seen.then_some(plan)) }
     }
 }

@@ -9,6 +9,8 @@
 //!   not. Whole lines only, so that no line has the other stream inside it.
 //! - *spooled* (quiet): what would be printed is kept in a bounded temporary
 //!   file, to be printed if the run fails.
+//! - *live*: every line, into a tail that readers elsewhere look at; it never
+//!   waits for them.
 //!
 //! Promises: the child's bytes are kept as they are; memory is bounded
 //! whatever the child writes; the two streams are served in the order in which
@@ -27,6 +29,8 @@
 //!
 //! It ends with its streams; ending the child is not its business.
 
+#[cfg(feature = "http")]
+mod live;
 mod log;
 mod printer;
 mod pump;
@@ -36,6 +40,8 @@ mod tally;
 #[cfg(test)]
 mod testing;
 
+#[cfg(feature = "http")]
+pub use live::{Live, STREAMS};
 pub use log::Log;
 pub use pump::{DRAIN_LIMIT, Drain, Plan, Pump};
 pub use show::Output;

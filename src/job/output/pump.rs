@@ -7,6 +7,8 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 use rustix::io::{Errno, ioctl_fionread, read, retry_on_intr};
 
+#[cfg(feature = "http")]
+use super::live::Live;
 use super::log::Log;
 use super::show::{Output, Show};
 use super::spool::Spool;
@@ -31,6 +33,9 @@ pub struct Plan {
     pub log: Option<Log>,
     /// Print only if the run fails, at its end. Defaults to `false`.
     pub quiet: bool,
+    /// Where every line can be seen from elsewhere. Defaults to nowhere.
+    #[cfg(feature = "http")]
+    pub live: Option<Live>,
 }
 
 /// Says that the child's process tree has gone.
@@ -59,6 +64,8 @@ pub struct Pump {
     overdue_at: Option<Moment>,
     show: Show,
     log: Option<Log>,
+    #[cfg(feature = "http")]
+    live: Option<Live>,
     tally: Tally,
 }
 
@@ -95,6 +102,8 @@ impl Pump {
             overdue_at: None,
             show: Show::new(plan.filter, plan.quiet.then(Spool::new), [out.into(), err.into()]),
             log: plan.log,
+            #[cfg(feature = "http")]
+            live: plan.live,
             tally: Tally::default(),
         };
         for stream in Stream::BOTH {
@@ -135,7 +144,13 @@ impl Pump {
         for stream in Stream::BOTH {
             self.end(stream);
         }
-        Output { show: self.show, log: self.log, tally: self.tally }
+        Output {
+            show: self.show,
+            log: self.log,
+            #[cfg(feature = "http")]
+            live: self.live,
+            tally: self.tally,
+        }
     }
 
     fn wait(&self, ready: &mut Vec<epoll::Event>) -> Result<(), Errno> {
@@ -178,10 +193,23 @@ impl Pump {
         if let Some(log) = &mut self.log {
             log.append(stream, chunk);
         }
+        #[cfg(feature = "http")]
+        if let Some(live) = &mut self.live {
+            live.push(stream, chunk);
+        }
         self.show.push(stream, chunk);
-        if self.log.is_none() && !self.show.wants(stream) {
+        if !self.is_kept() && !self.show.wants(stream) {
             self.close(stream);
         }
+    }
+
+    /// Whether every line has somewhere to go, though our own streams are closed.
+    fn is_kept(&self) -> bool {
+        #[cfg(feature = "http")]
+        if self.live.is_some() {
+            return true;
+        }
+        self.log.is_some()
     }
 
     /// The stream has no more: the last line may be without an end.
@@ -189,6 +217,10 @@ impl Pump {
         self.close(stream);
         if let Some(log) = &mut self.log {
             log.finish(stream);
+        }
+        #[cfg(feature = "http")]
+        if let Some(live) = &mut self.live {
+            live.finish(stream);
         }
         self.show.finish(stream);
     }

@@ -1,0 +1,105 @@
+//! `towpath watch`: a run's lines on the streams they came from, and its code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use signal_hook::consts::SIGPIPE;
+use towpath::client::{Agent, Target, Token, Trust};
+use towpath::job::{exit_code, with_causes};
+use towpath::live::{Seen, Watch, WatchError};
+use towpath::process::Status;
+use towpath::thread::Stop;
+
+use crate::cli::WatchArguments;
+use crate::voice;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Three heartbeats: a stream without any sign of life for so long is lost.
+const QUIET: Duration = Duration::from_secs(45);
+
+pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
+    voice::begin(arguments.verbose);
+    let (agent, target) = match reader(arguments) {
+        Ok(reader) => reader,
+        Err(line) => {
+            voice::error(&line);
+            return ExitCode::from(exit_code::USAGE);
+        }
+    };
+    let mut watch = Watch::new(agent, &target, arguments.retry);
+    // A signal ends us by its default action: there is nothing to put in order.
+    let stop = Stop::never();
+    loop {
+        match watch.next(&stop) {
+            Ok(Seen::Run(run)) => voice::note(&format!("run {} on {}: {}", run.run, run.host, run.command.join(" "))),
+            Ok(Seen::Line { bytes, stream }) => {
+                if let Err(error) = print(&bytes, stream.as_deref()) {
+                    return unprinted(&error);
+                }
+            }
+            Ok(Seen::Gap(what)) => voice::error(&format!("gap: {what}")),
+            Ok(Seen::Lost(why)) => voice::error(&format!("the connection was lost ({why}); trying again")),
+            Ok(Seen::End(end)) => {
+                voice::note(&end.to_string());
+                return ExitCode::from(end.exit_code);
+            }
+            Err(error) => {
+                voice::error(&with_causes(&error));
+                return ExitCode::from(code_of(&error));
+            }
+        }
+    }
+}
+
+fn reader(arguments: &WatchArguments) -> Result<(Agent, Target), String> {
+    let target = Target::parse(&arguments.url).map_err(|error| format!("the URL: {error}"))?;
+    let token = match &arguments.token_file {
+        Some(path) => {
+            let token = Token::in_file(path);
+            Some(token.map_err(|error| format!("--token-file {}: {}", path.display(), with_causes(&error)))?)
+        }
+        None => None,
+    };
+    #[cfg(feature = "tls")]
+    let trust = match &arguments.ca {
+        Some(path) => Trust::in_file(path).map_err(|error| format!("--ca {}: {error}", path.display()))?,
+        None => Trust::default(),
+    };
+    #[cfg(not(feature = "tls"))]
+    let trust = Trust::default();
+    Ok((Agent::for_streams(CONNECT, QUIET, &trust, token), target))
+}
+
+fn print(bytes: &[u8], stream: Option<&str>) -> io::Result<()> {
+    if stream == Some("stderr") {
+        return io::stderr().write_all(bytes);
+    }
+    let mut stdout = io::stdout();
+    stdout.write_all(bytes)?;
+    // A piece of a line is to be seen too.
+    stdout.flush()
+}
+
+/// A reader who has seen enough, as in `| head`: silent, with the code of a
+/// program that SIGPIPE ended, as the run's own end wasn't seen.
+fn unprinted(error: &io::Error) -> ExitCode {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return ExitCode::from(Status::Signaled(SIGPIPE).code());
+    }
+    voice::error(&format!("can't print what is seen: {error}"));
+    ExitCode::from(exit_code::FILE)
+}
+
+fn code_of(error: &WatchError) -> u8 {
+    match error {
+        WatchError::Unreachable { seen: false, .. } => exit_code::UNREACHABLE,
+        WatchError::Unreachable { .. }
+        | WatchError::Refused { .. }
+        | WatchError::OtherRun { .. }
+        | WatchError::Garbled { .. }
+        | WatchError::Stopped => exit_code::CUT,
+    }
+}

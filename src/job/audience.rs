@@ -1,0 +1,96 @@
+//! Who is told of a run: a monitor by pings, and watchers by a live view.
+//! Without the feature `http` there is nobody.
+
+use crossbeam_channel::Receiver;
+
+#[cfg(feature = "http")]
+use super::listen::{Served, end_of};
+use super::outcome::Outcome;
+#[cfg(feature = "http")]
+use super::output::Live;
+use super::output::{Output, Plan};
+#[cfg(feature = "http")]
+use super::ping::Pings;
+use super::spec::Job;
+
+/// The audience of one run.
+#[derive(Default)]
+pub(super) struct Audience {
+    #[cfg(feature = "http")]
+    pings: Option<Pings>,
+    #[cfg(feature = "http")]
+    served: Option<Served>,
+    /// The lines on their way to watchers, while they aren't with the pump.
+    #[cfg(feature = "http")]
+    live: Option<Live>,
+}
+
+#[cfg(feature = "http")]
+impl Audience {
+    /// Lets watchers in, and tells the monitor of the start.
+    pub(super) fn gather(job: &mut Job, outcome: &Outcome) -> Audience {
+        let pings = job.ping.take().and_then(|to| Pings::begin(to).ok());
+        let (served, live) = job.listen.take().and_then(|listen| listen.begin(outcome)).unzip();
+        Audience { pings, served, live }
+    }
+
+    /// Where the run can be watched.
+    pub(super) fn url(&self) -> Option<String> {
+        self.served.as_ref().map(|served| served.url.clone())
+    }
+
+    /// Whether somebody may want to see every line.
+    pub(super) fn wants_lines(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Has the lines go to the watchers too.
+    pub(super) fn join(&mut self, plan: &mut Plan) {
+        plan.live = self.live.take();
+    }
+
+    /// The pump has ended, and the lines with it.
+    pub(super) fn take_back(&mut self, output: &mut Output) {
+        self.live = output.take_live();
+    }
+
+    /// Tells the end, which is final: to the watchers at once, then to the monitor.
+    pub(super) fn tell(&mut self, outcome: &mut Outcome, busy: u8) {
+        if let Some(live) = self.live.take() {
+            live.into_feed().finish(end_of(outcome, busy));
+        }
+        if let Some(pings) = self.pings.take() {
+            outcome.pings = Some(pings.finish(outcome.success()));
+        }
+    }
+
+    /// Stays for late watchers, and sends everybody home.
+    pub(super) fn dismiss(self, signals: &Receiver<i32>) {
+        if let Some(served) = self.served {
+            served.finish(signals);
+        }
+    }
+}
+
+#[cfg(not(feature = "http"))]
+impl Audience {
+    pub(super) fn gather(_job: &mut Job, _outcome: &Outcome) -> Audience {
+        Audience {}
+    }
+
+    pub(super) fn url(&self) -> Option<String> {
+        None
+    }
+
+    pub(super) fn wants_lines(&self) -> bool {
+        false
+    }
+
+    pub(super) fn join(&mut self, _plan: &mut Plan) {}
+
+    pub(super) fn take_back(&mut self, _output: &mut Output) {}
+
+    pub(super) fn tell(&mut self, _outcome: &mut Outcome, _busy: u8) {}
+
+    pub(super) fn dismiss(self, _signals: &Receiver<i32>) {}
+}

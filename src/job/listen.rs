@@ -1,0 +1,161 @@
+//! A run seen live: its lines served over HTTP while it runs, its end to
+//! everybody who reads, and for a while to those who come late.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, select};
+
+use super::Outcome;
+use super::output::{Live, STREAMS};
+use super::signals::ends_a_run;
+use crate::clock::rfc3339;
+use crate::flow::tail::Feed;
+use crate::http::{Address, Config, Server, Stopper};
+use crate::live::{Broadcast, End, Run};
+use crate::thread::{Worker, spawn};
+
+/// How long readers who are connected may take to get the end.
+pub const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Beyond that, how long the server may take to end, connections being cut.
+const SERVER_ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where a run can be watched.
+pub struct Listen {
+    /// The address to serve at.
+    pub address: Address,
+    /// The server's settings; the time of its stop is ours: 5 s.
+    pub config: Config,
+    /// The URL to tell others, if it isn't the address itself.
+    pub advertise: Option<String>,
+    /// How long to stay after the end, for those who come late. Not longer than
+    /// until the next signal that ends a run.
+    pub linger: Duration,
+    /// How much of the output is kept for late and slow readers, in bytes.
+    pub keep_bytes: usize,
+    /// Told once: the URL, or why there is none. The run goes on without.
+    pub told: Told,
+}
+
+/// What is told when it is known whether the run can be watched.
+pub type Told = Box<dyn FnOnce(Result<&str, &io::Error>) + Send>;
+
+impl fmt::Debug for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listen").field("address", &self.address).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Listen {
+    /// The URL by which others find the run, as far as it is known before the
+    /// server is bound.
+    pub(super) fn url(&self) -> Option<String> {
+        self.advertise.clone().or_else(|| match &self.address {
+            Address::Tcp(address) if address.port() == 0 => None,
+            address => Some(url_of(address, &self.config)),
+        })
+    }
+
+    /// Serves the run. `None`, once it was told why, if that can't be.
+    pub(super) fn begin(self, outcome: &Outcome) -> Option<(Served, Live)> {
+        match self.try_begin(outcome) {
+            Ok((served, feed, told)) => {
+                told(Ok(&served.url));
+                Some((served, Live::new(feed)))
+            }
+            Err((error, told)) => {
+                told(Err(&error));
+                None
+            }
+        }
+    }
+
+    fn try_begin(self, outcome: &Outcome) -> Result<(Served, Feed<End>, Told), (io::Error, Told)> {
+        let server = match Server::bind(&self.address, self.config.clone().stop_time(END_WITHIN)) {
+            Ok(server) => server,
+            Err(error) => return Err((error, self.told)),
+        };
+        let url = self.advertise.unwrap_or_else(|| url_of(server.local_address(), &self.config));
+        let (broadcast, feed) = Broadcast::new(run_of(outcome), STREAMS.map(str::to_owned).to_vec(), self.keep_bytes);
+        let stopper = server.stopper();
+        // Isolated: the run goes on though nobody can watch it any more.
+        let serving = spawn("listen", move |_| server.serve(move |request, reply| broadcast.answer(request, reply)));
+        match serving {
+            Ok(worker) => Ok((Served { url, stopper, worker, linger: self.linger }, feed, self.told)),
+            Err(error) => Err((error, self.told)),
+        }
+    }
+}
+
+/// A run that is being served.
+pub(super) struct Served {
+    pub(super) url: String,
+    stopper: Stopper,
+    worker: Worker<io::Result<()>>,
+    linger: Duration,
+}
+
+impl Served {
+    /// Stays for late readers, then ends the server. Readers who are connected
+    /// get their end within 5 s, or are cut.
+    pub(super) fn finish(self, signals: &Receiver<i32>) {
+        let over = crossbeam_channel::after(self.linger);
+        loop {
+            select! {
+                recv(over) -> _ => break,
+                recv(self.worker.ended()) -> _ => break,
+                recv(signals) -> signal => match signal {
+                    Ok(signal) if ends_a_run(signal).is_continue() => {}
+                    _ => break,
+                },
+            }
+        }
+        self.stopper.stop();
+        match self.worker.join_within(END_WITHIN + SERVER_ENDS_WITHIN) {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => log::warn!("the live view didn't end in order: {error}"),
+            Ok(Err(panic)) => panic.log(),
+            Err(_) => log::warn!("the live view didn't end in time"),
+        }
+    }
+}
+
+/// The end as readers get it.
+pub(super) fn end_of(outcome: &Outcome, busy: u8) -> End {
+    End {
+        run: outcome.run.clone(),
+        outcome: outcome.word().to_owned(),
+        exit_code: outcome.exit_code(busy),
+        command_exit_code: match outcome.status {
+            Some(crate::process::Status::Exited(code)) => Some(code),
+            _ => None,
+        },
+        signal: outcome.status.and_then(crate::process::Status::signal),
+        duration_ms: u64::try_from(outcome.ran.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn run_of(outcome: &Outcome) -> Run {
+    Run {
+        run: outcome.run.clone(),
+        command: outcome.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        key: outcome.key.clone(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        began: rfc3339(outcome.began),
+    }
+}
+
+fn url_of(address: &Address, config: &Config) -> String {
+    let scheme = if config.speaks_tls() { "https" } else { "http" };
+    match address {
+        // Who asks from elsewhere needs a name of this host, not "any address".
+        Address::Tcp(address) if address.ip().is_unspecified() => {
+            format!("{scheme}://{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port())
+        }
+        Address::Tcp(address) => format!("{scheme}://{address}"),
+        Address::Unix(_) => address.to_string(),
+    }
+}

@@ -1,0 +1,123 @@
+//! One stream of lines, and the answers to requests for it.
+
+use std::io;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::query::Query;
+use super::record::{End, Run};
+use super::{events, plain};
+use crate::flow::tail::{Ending, Feed, Tail, tail};
+use crate::http::{Reply, Request, Sent};
+
+/// What is written to a reader at a time, at most.
+pub(super) const BATCH_LINES: usize = 1_000;
+/// The same in bytes.
+pub(super) const BATCH_BYTES: usize = 64 * 1024;
+
+/// The page, one file without anything from elsewhere.
+const PAGE: &str = include_str!("page.html");
+
+/// What the page may do: nothing but talk to where it came from.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What a broadcast answers to.
+pub const PATHS: [&str; 5] = ["/", "/log", "/events", "/status", "/healthz"];
+
+/// A run, or merged logs, as it is served. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    run: Run,
+    /// The names of the lines' tags.
+    sources: Vec<String>,
+    tail: Tail<End>,
+}
+
+impl Broadcast {
+    /// A broadcast that keeps up to `keep_bytes` of lines for late readers, and
+    /// the side that feeds it. A line's tag is the index of its name in `sources`.
+    pub fn new(run: Run, sources: Vec<String>, keep_bytes: usize) -> (Broadcast, Feed<End>) {
+        let (feed, tail) = tail(keep_bytes);
+        (Broadcast { shared: Arc::new(Shared { run, sources, tail }) }, feed)
+    }
+
+    /// Which run it is.
+    pub fn run(&self) -> &Run {
+        &self.shared.run
+    }
+
+    /// How many readers it has at this moment.
+    pub fn readers(&self) -> usize {
+        self.shared.tail.status().readers
+    }
+
+    /// Answers one request: the handler for a [`Server`](crate::http::Server).
+    /// Streams until the end, the reader's going or the server's stop.
+    ///
+    /// # Errors
+    /// The reader is gone or too slow.
+    pub fn answer(&self, request: &Request<'_>, reply: Reply<'_>) -> io::Result<Sent> {
+        let method = request.method().as_str();
+        if !PATHS.contains(&request.path()) {
+            return line(reply.status(404), "not here; there are / /log /events /status /healthz");
+        }
+        if !matches!(method, "GET" | "HEAD") {
+            return line(reply.status(405).header("Allow", "GET, HEAD"), "only GET and HEAD");
+        }
+        let shared = &*self.shared;
+        match request.path() {
+            "/" => page(reply),
+            "/healthz" => line(reply, "ok"),
+            "/status" => json_reply(reply, &self.status()),
+            path => match Query::of(request, &shared.run) {
+                Err(mistake) => line(reply.status(400), &mistake),
+                Ok(query) if path == "/log" => plain::serve(reply, &query, &shared.tail),
+                Ok(query) => events::serve(reply, &query, &shared.run, &shared.sources, &shared.tail),
+            },
+        }
+    }
+
+    fn status(&self) -> Value {
+        let status = self.shared.tail.status();
+        let mut value = self.shared.run.to_json();
+        let (state, end) = match &status.end {
+            None => ("running", None),
+            Some(Ending::Finished(end)) => ("ended", Some(end.to_json())),
+            Some(Ending::Cut) => ("cut", None),
+        };
+        value["state"] = state.into();
+        value["end"] = end.into();
+        for (name, number) in [("lines", status.lines), ("bytes", status.bytes), ("readers", status.readers as u64)] {
+            value[name] = json!(number);
+        }
+        value
+    }
+}
+
+fn page(reply: Reply<'_>) -> io::Result<Sent> {
+    reply
+        .header("Content-Type", "text/html; charset=utf-8")
+        .header("Content-Security-Policy", PAGE_POLICY)
+        .header("X-Content-Type-Options", "nosniff")
+        .header("Referrer-Policy", "no-referrer")
+        .header("Cache-Control", "no-store")
+        .send(PAGE)
+}
+
+fn line(reply: Reply<'_>, text: &str) -> io::Result<Sent> {
+    reply
+        .header("Content-Type", "text/plain; charset=utf-8")
+        .header("Cache-Control", "no-store")
+        .send(format!("{text}\n"))
+}
+
+fn json_reply(reply: Reply<'_>, value: &Value) -> io::Result<Sent> {
+    reply.header("Content-Type", "application/json").header("Cache-Control", "no-store").send(format!("{value:#}\n"))
+}

@@ -1,0 +1,22 @@
+//! A run, or merged logs, seen live over HTTP, to the proven end.
+//!
+//! [`Broadcast`] answers requests for one stream of lines: `/` is a page,
+//! `/log` plain text, `/events` server-sent events, `/status` JSON, `/healthz`
+//! a word. Readers come late, leave and resume as they like; none of them can
+//! slow the source. Who falls behind skips, and is told. Each stream ends with
+//! an `end` record, which late readers get too, or it was cut.
+//!
+//! [`Watch`] is the reader: it reconnects, resumes, and ends with the run's own
+//! end, and never goes on into another run.
+
+mod broadcast;
+mod events;
+mod plain;
+mod query;
+mod record;
+mod sse;
+mod watch;
+
+pub use broadcast::{Broadcast, PATHS};
+pub use record::{End, Id, Run};
+pub use watch::{Seen, Watch, WatchError};

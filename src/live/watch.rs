@@ -1,0 +1,226 @@
+//! Following a run from elsewhere, to its proven end.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::record::{End, Id, Run};
+use super::sse::{Event, Events};
+use crate::client::{self, Agent, Body, Target};
+use crate::clock::Moment;
+use crate::flow::Missed;
+use crate::thread::Stop;
+
+/// Between two tries to connect, growing from the first to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// What is seen of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Which run it is: first, and once.
+    Run(Run),
+    /// A line, or a piece of a long one, with its end if it has one.
+    Line {
+        /// Its bytes, as they were written.
+        bytes: Vec<u8>,
+        /// Which stream or source it came from.
+        stream: Option<String>,
+    },
+    /// Lines that we don't get to see: the words of the server's record.
+    Gap(String),
+    /// The connection was lost; the next call goes on with a new one.
+    Lost(String),
+    /// The end, the last of it.
+    End(End),
+}
+
+/// Why a run can't be followed any further.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// No connection within the time that one may take.
+    #[error("{target} can't be reached; the run may go on")]
+    Unreachable {
+        /// Where: scheme and host.
+        target: String,
+        /// Whether something of the run was seen before.
+        seen: bool,
+        /// The last try's error.
+        source: client::Error,
+    },
+    /// It answered, and the answer won't change.
+    #[error("{target} refused")]
+    Refused {
+        /// Where: scheme and host.
+        target: String,
+        /// What it said.
+        source: client::Error,
+    },
+    /// Another run is there now: how ours ended can't be learned there.
+    #[error("{target} now shows the run {now}, and not {before}, whose end was not seen")]
+    OtherRun {
+        /// Where: scheme and host.
+        target: String,
+        /// The run that we followed.
+        before: String,
+        /// The run that is there.
+        now: String,
+    },
+    /// What came isn't a run.
+    #[error("{target} doesn't speak as a towpath does")]
+    Garbled {
+        /// Where: scheme and host.
+        target: String,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// It was stopped.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// A reader of one run.
+#[derive(Debug)]
+pub struct Watch {
+    agent: Agent,
+    target: Target,
+    patience: Duration,
+    events: Option<Events<Body>>,
+    run: Option<Run>,
+    last: Option<Id>,
+    /// Since when there has been nothing from the server.
+    silent_since: Moment,
+}
+
+impl Watch {
+    /// A reader of the run at `base`, the URL that `towpath run --listen` tells.
+    /// It tries again for `patience` when the connection is lost.
+    pub fn new(agent: Agent, base: &Target, patience: Duration) -> Watch {
+        Watch {
+            agent,
+            target: base.join("events"),
+            patience,
+            events: None,
+            run: None,
+            last: None,
+            silent_since: Moment::now(),
+        }
+    }
+
+    /// The next thing seen. Blocks until there is one; `stop` ends the waits
+    /// between tries, the agent's time-outs bound the rest.
+    ///
+    /// # Errors
+    /// See [`WatchError`]; none of them is the end of the run.
+    pub fn next(&mut self, stop: &Stop) -> Result<Seen, WatchError> {
+        loop {
+            let Some(events) = &mut self.events else {
+                self.connect(stop)?;
+                continue;
+            };
+            match events.next() {
+                Ok(event) => {
+                    self.silent_since = Moment::now();
+                    if let Some(seen) = self.take_in(&event)? {
+                        return Ok(seen);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(self.garbled(error)),
+                Err(error) => {
+                    self.events = None;
+                    self.silent_since = Moment::now();
+                    return Ok(Seen::Lost(error.to_string()));
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, stop: &Stop) -> Result<(), WatchError> {
+        let last = self.last.as_ref().map(ToString::to_string);
+        let headers: Vec<(&str, &str)> = last.iter().map(|id| ("Last-Event-ID", id.as_str())).collect();
+        let mut pause = RETRY.0;
+        loop {
+            let error = match self.agent.open(&self.target, &headers) {
+                Ok(body) => {
+                    self.events = Some(Events::new(body));
+                    return Ok(());
+                }
+                Err(source @ client::Error::Status { status: 400..=499, .. }) => {
+                    return Err(WatchError::Refused { target: self.target.to_string(), source });
+                }
+                Err(error) => error,
+            };
+            if self.silent_since.elapsed() + pause > self.patience {
+                let (target, seen) = (self.target.to_string(), self.run.is_some());
+                return Err(WatchError::Unreachable { target, seen, source: error });
+            }
+            if stop.sleep(pause) == ControlFlow::Break(()) {
+                return Err(WatchError::Stopped);
+            }
+            pause = (pause * 2).min(RETRY.1);
+        }
+    }
+
+    /// What an event means; `None` for one that only a later version knows.
+    fn take_in(&mut self, event: &Event) -> Result<Option<Seen>, WatchError> {
+        let data: Value = serde_json::from_str(&event.data).map_err(|error| self.garbled(io::Error::other(error)))?;
+        let lacking = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("a record without {what}"));
+        if event.name == "run" {
+            let run = Run::from_json(&data).ok_or_else(|| self.garbled(lacking("its run")))?;
+            return self.begin(run);
+        }
+        let Some(run) = &self.run else { return Err(self.garbled(lacking("a run before it"))) };
+        Ok(match event.name.as_str() {
+            "line" => {
+                let id: Option<Id> = event.id.as_deref().and_then(|id| id.parse().ok());
+                let id = id.filter(|id| id.run == run.run).ok_or_else(|| self.garbled(lacking("its id")))?;
+                self.last = Some(id);
+                let bytes = bytes_of(&data).ok_or_else(|| self.garbled(lacking("its text")))?;
+                Some(Seen::Line { bytes, stream: data.get("stream").and_then(Value::as_str).map(str::to_owned) })
+            }
+            "gap" => Some(Seen::Gap(gap_of(&data))),
+            "end" => {
+                let end = End::from_json(&data).filter(|end| end.run == run.run);
+                Some(Seen::End(end.ok_or_else(|| self.garbled(lacking("how it ended")))?))
+            }
+            _ => None,
+        })
+    }
+
+    /// A new connection says which run it shows. It must be ours.
+    fn begin(&mut self, run: Run) -> Result<Option<Seen>, WatchError> {
+        match &self.run {
+            None => {
+                self.run = Some(run.clone());
+                Ok(Some(Seen::Run(run)))
+            }
+            Some(before) if before.run == run.run => Ok(None),
+            Some(before) => {
+                Err(WatchError::OtherRun { target: self.target.to_string(), before: before.run.clone(), now: run.run })
+            }
+        }
+    }
+
+    fn garbled(&self, source: io::Error) -> WatchError {
+        WatchError::Garbled { target: self.target.to_string(), source }
+    }
+}
+
+fn bytes_of(data: &Value) -> Option<Vec<u8>> {
+    let text = data.get("text").and_then(Value::as_str).map(|text| text.as_bytes().to_vec());
+    let mut bytes = text.or_else(|| STANDARD.decode(data.get("base64")?.as_str()?).ok())?;
+    let goes_on = ["more", "unended"].iter().any(|flag| data.get(*flag).and_then(Value::as_bool) == Some(true));
+    if !goes_on {
+        bytes.push(b'\n');
+    }
+    Some(bytes)
+}
+
+fn gap_of(data: &Value) -> String {
+    let count = |name: &str| data.get(name).and_then(Value::as_u64);
+    let why = data.get("why").and_then(Value::as_str).unwrap_or("unknown");
+    Missed::words(count("lines"), count("bytes"), &why)
+}
