@@ -144,7 +144,14 @@ mod tests {
         for chunk in &sent {
             show.push(Stream::Stdout, chunk);
         }
-        let tally = Output { show, log: None, tally: Tally::default() }.close(true);
+        let tally = Output {
+            show,
+            log: None,
+            #[cfg(feature = "http")]
+            live: None,
+            tally: Tally::default(),
+        }
+        .close(true);
         assert!(reading.join().unwrap() == sent.concat());
         let spool = tally.spool.unwrap();
         assert_eq!(spool.error.unwrap().kind(), io::ErrorKind::StorageFull);
