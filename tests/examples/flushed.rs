@@ -40,6 +40,7 @@ pub fn tell_the_time(
     reply: Reply<'_>,
     mut pause: impl FnMut(&mut ChunkWriter<'_>) -> io::Result<()>,
 ) -> io::Result<Sent> {
+pub fn tell_the_time(reply: Reply<'_>, mut pause: impl FnMut(&mut ChunkWriter<'_>) -> io::Result<()>) -> io::Result<Sent> {
     let mut stream = reply.header("Content-Type", "text/plain; charset=utf-8").stream()?;
     for line in 0..LINES {
         if line > 0 {

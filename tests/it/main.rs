@@ -6,6 +6,10 @@ mod support;
 
 mod flow_tail;
 mod house;
+mod http_exchange;
+mod http_limits;
+mod http_raw;
+mod http_refused;
 mod lock_directory;
 mod lock_file;
 mod output;
