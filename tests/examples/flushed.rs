@@ -20,7 +20,7 @@ use towpath::clock::{parse_duration, rfc3339};
 use towpath::http::{Address, ChunkWriter, Config, Reply, Sent, Server, Woken};
 
 /// How many lines a client gets.
-pub const LINES: u32 = 10;
+pub(crate) const LINES: u32 = 10;
 
 #[allow(dead_code)] // the tests have their own
 fn main() -> Result<(), Box<dyn Error>> {
@@ -41,6 +41,10 @@ pub fn tell_the_time(
     mut pause: impl FnMut(&mut ChunkWriter<'_>) -> io::Result<()>,
 ) -> io::Result<Sent> {
 pub fn tell_the_time(reply: Reply<'_>, mut pause: impl FnMut(&mut ChunkWriter<'_>) -> io::Result<()>) -> io::Result<Sent> {
+pub(crate) fn tell_the_time(
+    reply: Reply<'_>,
+    mut pause: impl FnMut(&mut ChunkWriter<'_>) -> io::Result<()>,
+) -> io::Result<Sent> {
     let mut stream = reply.header("Content-Type", "text/plain; charset=utf-8").stream()?;
     for line in 0..LINES {
         if line > 0 {

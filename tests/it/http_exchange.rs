@@ -82,7 +82,9 @@ fn a_client_that_waits_for_it_is_told_to_go_ahead_when_the_body_is_wanted() {
     let server = Running::start(Config::new(), |request: &mut Request<'_>, reply: Reply<'_>| {
         if request.path() == "/unwanted" { reply.status(403).send("no") } else { echo(request, reply) }
     });
-    let ask = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    let ask = |path: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+    };
     let mut client = server.connect();
     client.send(ask("/"));
     assert_eq!(client.head().status, 100);
@@ -115,7 +117,8 @@ fn an_unread_body_is_drained_up_to_its_limit() {
 
 #[test]
 fn an_early_reply_arrives_though_the_client_is_still_sending() {
-    let server = Running::start(Config::new(), |_: &mut Request<'_>, reply: Reply<'_>| reply.status(413).send("too much"));
+    let server =
+        Running::start(Config::new(), |_: &mut Request<'_>, reply: Reply<'_>| reply.status(413).send("too much"));
     for framing in ["Content-Length: 100000000", "Transfer-Encoding: chunked"] {
         let mut client = server.connect();
         client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n"));

@@ -65,7 +65,19 @@ fn a_malformed_head_is_400_and_closes() {
 #[test]
 fn a_length_that_is_no_number_or_comes_twice_is_400_and_closes() {
     let mut cases = Vec::new();
-    for value in ["abc", "30, 30", "+3", "-3", "3 3", "0x3", "", "18446744073709551616", "3;a", "3\r\nContent-Length: 4", "3\r\nContent-Length: 3"] {
+    for value in [
+        "abc",
+        "30, 30",
+        "+3",
+        "-3",
+        "3 3",
+        "0x3",
+        "",
+        "18446744073709551616",
+        "3;a",
+        "3\r\nContent-Length: 4",
+        "3\r\nContent-Length: 3",
+    ] {
         cases.push((format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {value}\r\n\r\nabc"), 400));
     }
     assert_refused(&cases);
@@ -183,7 +195,8 @@ fn garbage_is_refused_or_closed_and_the_server_goes_on() {
         Just(b"0\r\n\r\n".to_vec()),
     ];
     let pieces = proptest::collection::vec(piece, 0..8);
-    let mut runner = TestRunner::new(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() });
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() });
     runner
         .run(&pieces, |pieces| {
             let Client { mut stream } = server.connect();

@@ -6,10 +6,17 @@ mod support;
 
 mod flow_tail;
 mod house;
+mod http_access;
+mod http_compile;
+mod http_examples;
 mod http_exchange;
 mod http_limits;
 mod http_raw;
 mod http_refused;
+mod http_stop;
+mod http_stream;
+mod http_tiny;
+mod http_tls;
 mod lock_directory;
 mod lock_file;
 mod output;
