@@ -67,7 +67,7 @@ impl Listener {
             bound => bound?,
         }
         rustix::net::listen(&fd, BACKLOG)?;
-        let file = SocketFile::at(path)?;
+        let file = SocketFile { path: path.to_owned(), id: id_of(path)? };
         Ok(Listener { fd, address: Address::Unix(path.to_owned()), file: Some(file) })
     }
 
@@ -101,21 +101,19 @@ struct SocketFile {
     id: (u64, u64),
 }
 
-impl SocketFile {
-    fn at(path: &Path) -> io::Result<SocketFile> {
-        let found = std::fs::symlink_metadata(path)?;
-        Ok(SocketFile { path: path.to_owned(), id: (found.dev(), found.ino()) })
-    }
-}
-
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if SocketFile::at(&self.path).is_ok_and(|now| now.id == self.id)
+        if id_of(&self.path).is_ok_and(|id| id == self.id)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
             log::warn!("can't remove the socket {}: {error}", self.path.display());
         }
     }
+}
+
+fn id_of(path: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Whether this is the socket of a server that is gone.
