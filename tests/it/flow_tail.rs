@@ -233,6 +233,8 @@ fn follow(mut cursor: Cursor<u64>) -> u64 {
 enum Step {
     /// Whole lines, of so many bytes each.
     Lines(Vec<usize>),
+    /// So many short lines, each read by everybody at once.
+    Quiet(usize),
     /// A long line, in pieces of so many bytes.
     Long(Vec<usize>),
     Record,
@@ -251,12 +253,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop::collection::vec(1usize..60, 1..8).prop_map(Step::Lines),
         2 => prop::collection::vec(0usize..60, 2..5).prop_map(Step::Long),
+        1 => (1usize..100).prop_map(Step::Quiet),
         1 => Just(Step::Record),
         2 => start.prop_map(Step::Enter),
         1 => any::<Index>().prop_map(Step::Leave),
         6 => (any::<Index>(), 1usize..20, 1usize..400).prop_map(|(who, lines, bytes)| Step::Read(who, lines, bytes)),
     ];
-    prop::collection::vec(step, 1..120)
+    prop::collection::vec(step, 1..100)
 }
 
 /// Everything that ever went in, in order.
@@ -333,6 +336,12 @@ impl Reader {
             got.iter().map(|entry| if let Entry::Piece { bytes, .. } = entry { bytes.len() } else { 0 }).sum();
         let pieces = got.iter().filter(|entry| matches!(entry, Entry::Piece { .. })).count();
         prop_assert!(pieces <= max_lines && (bytes <= max_bytes || pieces == 1), "{pieces} pieces, {bytes} bytes");
+        let lengths = got
+            .iter()
+            .filter_map(|entry| if let Entry::Piece { bytes, .. } = entry { Some(bytes.len()) } else { None });
+        let (pieces, bytes) = (lengths.clone().count(), lengths.clone().sum::<usize>());
+        let is_one = lengths.filter(|&length| length > 0).count() == 1;
+        prop_assert!(pieces <= max_lines && (bytes <= max_bytes || is_one), "{pieces} pieces, {bytes} bytes");
         let to = match batch.items.first() {
             None => self.at,
             Some(Item::Lines(lines)) => history.behind(lines.iter().next().unwrap().seq) - 1,
@@ -367,9 +376,9 @@ fn entries(item: &Item<u32>) -> Vec<Entry> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if long() { 20_000 } else { 500 }))]
+    #![proptest_config(ProptestConfig::with_cases(if long() { 20_000 } else { 300 }))]
     #[test]
-    fn each_line_comes_once_and_in_order_or_is_counted_in_a_gap(steps in steps(), budget in 0usize..6_000) {
+    fn each_line_comes_once_and_in_order_or_is_counted_in_a_gap(steps in steps(), budget in prop_oneof![0usize..6_000, 0usize..100_000],) {
         let (feed, tail) = tail(budget);
         let mut history = History::default();
         let mut readers: Vec<Reader> = Vec::new();
@@ -378,6 +387,14 @@ proptest! {
                 Step::Lines(lengths) => {
                     let lines: Vec<u8> = lengths.iter().flat_map(|&length| history.piece(length, true, true)).collect();
                     feed.push(Piece { bytes: &lines, start: true, end: true });
+                }
+                Step::Quiet(lines) => {
+                    for _ in 0..lines {
+                        feed.push(Piece { bytes: &history.piece(3, true, true), start: true, end: true });
+                        for reader in &mut readers {
+                            reader.read(&history, 50, 500)?;
+                        }
+                    }
                 }
                 Step::Long(lengths) => {
                     let last = lengths.len() - 1;

@@ -12,7 +12,7 @@ use crate::flow::{Gap, MAX_LINE_BYTES, Missed, Piece, Why};
 const BLOCK_BYTES: usize = 16 * 1024;
 
 /// As many small blocks in a row become one.
-const SMALL_BLOCKS: usize = 64;
+const SMALL_BLOCKS: usize = 32;
 
 /// What lies between producer and readers. All of it is under one lock, and
 /// each call is short: a reader takes blocks, not lines.
