@@ -36,11 +36,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Writes [`LINES`] lines, with a pause before each but the first.
-pub fn tell_the_time(
-    reply: Reply<'_>,
-    mut pause: impl FnMut(&mut ChunkWriter<'_>) -> io::Result<()>,
-) -> io::Result<Sent> {
-pub fn tell_the_time(reply: Reply<'_>, mut pause: impl FnMut(&mut ChunkWriter<'_>) -> io::Result<()>) -> io::Result<Sent> {
 pub(crate) fn tell_the_time(
     reply: Reply<'_>,
     mut pause: impl FnMut(&mut ChunkWriter<'_>) -> io::Result<()>,

@@ -4,18 +4,30 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod flow_tags;
 mod flow_tail;
 mod house;
+#[cfg(feature = "http")]
 mod http_access;
+#[cfg(feature = "http")]
 mod http_compile;
+#[cfg(feature = "http")]
 mod http_examples;
+#[cfg(feature = "http")]
 mod http_exchange;
+#[cfg(feature = "http")]
 mod http_limits;
+#[cfg(feature = "http")]
 mod http_raw;
+#[cfg(feature = "http")]
 mod http_refused;
+#[cfg(feature = "http")]
 mod http_stop;
+#[cfg(feature = "http")]
 mod http_stream;
+#[cfg(feature = "http")]
 mod http_tiny;
+#[cfg(feature = "http")]
 mod http_tls;
 mod lock_directory;
 mod lock_file;
@@ -28,6 +40,7 @@ mod run_cron;
 mod run_exit_codes;
 mod run_once;
 mod run_output;
+#[cfg(feature = "http")]
 mod run_ping;
 mod run_terminal;
 mod static_binary;

@@ -135,7 +135,7 @@ fn every_byte_is_printed_and_logged_as_it_is() {
     fs::write(&input, &noise).unwrap();
     for filter in [None, include("")] {
         let _ = fs::remove_file(&log);
-        let plan = Plan { filter, log: Some(Log::open(&log).unwrap()), quiet: false };
+        let plan = Plan { filter, log: Some(Log::open(&log).unwrap()), quiet: false, ..Plan::default() };
         let (bytes, tally) = printed(&format!("cat {}", input.display()), plan, true);
         assert!(bytes == noise, "printed");
         assert!(fs::read(&log).unwrap() == noise, "logged");
@@ -149,7 +149,7 @@ fn every_byte_is_printed_and_logged_as_it_is() {
 fn the_filter_is_for_what_is_printed_and_the_log_has_all() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let plan = Plan { filter: include("keep"), log: Some(Log::open(&log).unwrap()), quiet: false };
+    let plan = Plan { filter: include("keep"), log: Some(Log::open(&log).unwrap()), quiet: false, ..Plan::default() };
     let (bytes, _) = printed(r"printf 'keep 1\nno\nkeep 2\r\nthe last, keep'", plan, true);
     assert_eq!(bytes, b"keep 1\nkeep 2\r\nthe last, keep");
     assert_eq!(fs::read(&log).unwrap(), b"keep 1\nno\nkeep 2\r\nthe last, keep");
@@ -176,7 +176,8 @@ fn two_hundred_megabytes_without_a_line_end_take_no_memory() {
     }
     let log = Log::open("/dev/null".as_ref()).unwrap();
     let mut child = sh("head -c 200000000 /dev/zero");
-    let (mut printed, running, _drain) = pump(&mut child, Plan { filter: include(""), log: Some(log), quiet: false });
+    let (mut printed, running, _drain) =
+        pump(&mut child, Plan { filter: include(""), log: Some(log), quiet: false, ..Plan::default() });
     let closing = thread::spawn(move || running.join().unwrap().close(true));
     assert_eq!(io::copy(&mut printed, &mut io::sink()).unwrap(), 200_000_000);
     let tally = closing.join().unwrap();

@@ -82,13 +82,13 @@ impl Waker {
         if sleepers.is_empty() {
             return;
         }
-        if sleepers.len() > BY_PRODUCER || self.thread.get().is_some() {
-            if let Some(thread) = self.thread.get_or_init(WakerThread::start) {
-                thread.pending.lock().unwrap_or_else(PoisonError::into_inner).extend(sleepers);
-                // Full: it has yet to look.
-                let _ = thread.work.try_send(());
-                return;
-            }
+        if (sleepers.len() > BY_PRODUCER || self.thread.get().is_some())
+            && let Some(thread) = self.thread.get_or_init(WakerThread::start)
+        {
+            thread.pending.lock().unwrap_or_else(PoisonError::into_inner).extend(sleepers);
+            // Full: it has yet to look.
+            let _ = thread.work.try_send(());
+            return;
         }
         sleepers.iter().for_each(|sleeper| sleeper.ring());
     }
