@@ -35,6 +35,7 @@ mod output;
 mod pipe;
 mod process_child;
 mod process_tree;
+mod run_bad_input;
 mod run_config;
 mod run_cron;
 mod run_exit_codes;

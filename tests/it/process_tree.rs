@@ -273,9 +273,3 @@ fn a_grandchild_that_keeps_the_output_open_does_not_keep_the_run() {
         assert_eq!(finished.err(), "");
     }
 }
-
-#[test]
-fn a_time_limit_beyond_any_clock_is_none() {
-    let scene = Scene::new();
-    scene.finish(&["--timeout", "500y", "--kill-after", "500y"], &["true"]).assert_code(0).assert_silent();
-}
