@@ -148,7 +148,7 @@ fn replace(path: &Path, report: &Value) -> io::Result<()> {
         return File::options().write(true).open(path)?.write_all(text.as_bytes());
     }
     // A link's target is replaced, not the link.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = fs::canonicalize(path).unwrap_or_else(|_| pointed_to(path));
     let beside = beside(&path)?;
     let written = File::create(&beside).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
@@ -158,6 +158,12 @@ fn replace(path: &Path, report: &Value) -> io::Result<()> {
         // What is half written is of no use; the first error is the one to tell.
         let _: io::Result<()> = fs::remove_file(&beside);
     })
+}
+
+/// Where a link points that leads to nothing yet; any other path is its own.
+fn pointed_to(path: &Path) -> PathBuf {
+    let directory = path.parent().unwrap_or(Path::new(""));
+    fs::read_link(path).map_or_else(|_| path.to_owned(), |target| directory.join(target))
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {
