@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::query::Query;
 use super::record::{End, Run};
 use super::{events, plain};
+use crate::clock::Moment;
 use crate::flow::tail::{Ending, Feed, Tail, tail};
 use crate::http::{Reply, Request, Sent};
 
@@ -32,11 +33,13 @@ pub struct Broadcast {
 }
 
 #[derive(Debug)]
-struct Shared {
-    run: Run,
+pub(super) struct Shared {
+    pub(super) run: Run,
     /// The names of the lines' tags.
-    sources: Vec<String>,
-    tail: Tail<End>,
+    pub(super) sources: Vec<String>,
+    /// For readers whose clock differs from ours.
+    pub(super) began: Moment,
+    pub(super) tail: Tail<End>,
 }
 
 impl Broadcast {
@@ -44,7 +47,7 @@ impl Broadcast {
     /// the side that feeds it. A line's tag is the index of its name in `sources`.
     pub fn new(run: Run, sources: Vec<String>, keep_bytes: usize) -> (Broadcast, Feed<End>) {
         let (feed, tail) = tail(keep_bytes);
-        (Broadcast { shared: Arc::new(Shared { run, sources, tail }) }, feed)
+        (Broadcast { shared: Arc::new(Shared { run, sources, began: Moment::now(), tail }) }, feed)
     }
 
     /// Which run it is.
@@ -78,7 +81,7 @@ impl Broadcast {
             path => match Query::of(request, &shared.run) {
                 Err(mistake) => line(reply.status(400), &mistake),
                 Ok(query) if path == "/log" => plain::serve(reply, &query, &shared.tail),
-                Ok(query) => events::serve(reply, &query, &shared.run, &shared.sources, &shared.tail),
+                Ok(query) => events::serve(reply, &query, shared),
             },
         }
     }

@@ -8,10 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::broadcast::{BATCH_BYTES, BATCH_LINES};
+use super::broadcast::{BATCH_BYTES, BATCH_LINES, Shared};
 use super::query::Query;
-use super::record::{End, Run};
-use crate::flow::tail::{Ending, Item, Line, Lines, Tail};
+use crate::flow::tail::{Ending, Item, Line, Lines};
 use crate::flow::{Filter, Missed};
 use crate::http::sse::{Event, write_comment};
 use crate::http::{ChunkWriter, Reply, Sent, Woken};
@@ -20,17 +19,13 @@ use crate::http::{ChunkWriter, Reply, Sent, Woken};
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Streams until the end, the client's going, or the server's stop.
-pub(super) fn serve(
-    reply: Reply<'_>,
-    query: &Query,
-    run: &Run,
-    sources: &[String],
-    tail: &Tail<End>,
-) -> io::Result<Sent> {
+pub(super) fn serve(reply: Reply<'_>, query: &Query, of: &Shared) -> io::Result<Sent> {
+    let Shared { run, sources, began, tail } = of;
     let mut out = reply.header("X-Content-Type-Options", "nosniff").event_stream()?;
     let mut first = run.to_json();
     first["resumed"] = query.resumed.into();
     first["asked"] = query.asked.clone().into();
+    first["elapsed_ms"] = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).into();
     control(&mut out, "run", &first)?;
     out.flush()?;
     let mut lines = LineEvents { run: &run.run, sources, filter: &query.filter, passes: true };
