@@ -14,7 +14,7 @@
 //! # The tour
 //!
 //! In reading order; each room's own page says what it promises and where it
-//! ends. A room uses only rooms above it in this list.
+//! ends. A room uses only rooms that come before it.
 //!
 //! **[`clock`]**: moments that count suspend, and durations as people write them.
 //!
@@ -101,6 +101,13 @@
 //! # Ok::<(), towpath::flow::InvalidPattern>(())
 //! ```
 //!
+//! [`flow::tail`] gives one stream to many readers, each at its own pace.
+//!
+#![cfg_attr(
+    feature = "http",
+    doc = "**[`http`]**: a server, a thread a connection, whose replies go on and end provably."
+)]
+//!
 //! **[`job`]**: all of it together: a command under a lease, with its output,
 //! its time limit and its [`job::Outcome`].
 //!
@@ -123,14 +130,16 @@
 //!
 //! # Features
 //!
-//! All are on by default but add API only; each builds alone: `cli` (the
-//! command), `http` (the HTTP client: `run --ping`), `tls` (`https://` in it).
+//! They only add API, and are on by default: `cli` (the command), `http` (the
+//! HTTP client and server; `run --ping`), `tls` (`https://` in both).
 //!
 //! # Errors and panics
 //!
 //! Errors are one line by `Display` and keep their cause as `source()`;
-//! [`job::with_causes`] writes both. The library doesn't print: it logs through
-//! the `log` crate, and gives the rest back. Build it with `panic = "unwind"`.
+//! [`job::with_causes`] writes both. The library logs through the `log` crate and
+//! prints nothing but a command's output; the exceptions are a panic where no
+//! logger is at work, and the last words of a keeper whose owner was killed.
+//! Build it with `panic = "unwind"`.
 
 #![warn(rustdoc::broken_intra_doc_links)]
 
