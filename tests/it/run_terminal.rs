@@ -145,10 +145,11 @@ fn ctrl_c_ends_the_shells_loop_when_it_came_to_us_alone_too() {
     let holder = scene.start_sh(&["--once", "held"], "echo on; exec sleep 1000");
     holder.wait_out("on");
     let terminal = Terminal::open(&scene);
-    for run in ["--no-stdin -- sh -c 'echo on; exec sleep 1000'", "--once held --wait 1h -- true"] {
+    for run in ["--no-stdin -- sh -c 'echo on; exec sleep 1000'", "--once held --wait 1h --report report -- true"] {
         terminal.enter(&format!("for i in 1 2 3; do echo \"turn $i\"; {}; done", scene.run_line(run)));
         if run.contains("held") {
             terminal.wait_line("turn 1");
+            scene.wait_file("report");
         } else {
             terminal.wait_line("on");
         }
@@ -168,7 +169,11 @@ fn a_pipeline_passes_what_is_typed() {
     }
     let scene = Scene::new();
     let terminal = Terminal::open(&scene);
-    terminal.enter(&format!("{} | sed -u 's/^/got /'; echo \"codes ${{PIPESTATUS[*]}}\"", scene.run_line("-- cat")));
+    terminal.enter(&format!(
+        "{} | sed -u 's/^/got /'; echo \"codes ${{PIPESTATUS[*]}}\"",
+        scene.run_line("-- sh -c 'echo on >&2; exec cat'")
+    ));
+    terminal.wait_line("on");
     terminal.type_line("a line");
     terminal.wait_line("got a line");
     terminal.key("C-d");
@@ -187,12 +192,12 @@ fn in_the_background_it_stops_when_it_wants_to_read_and_fg_lets_it() {
     terminal.type_line("until jobs -s | grep -q towpath; do sleep 0.1; done; echo \"it stopped\"");
     terminal.wait_line("it stopped");
     terminal.wait_prompt();
-    terminal.type_line("fg; echo \"code $?\"");
+    terminal.type_line("fg >fg.out; echo \"code $?\"");
+    // When the shell has said what it takes to the foreground, its line editor has let go of the terminal.
+    scene.line_of("fg.out");
     terminal.type_line("a line");
-    // Once as it was typed, once by cat.
-    crate::support::wait::until("both lines", || {
-        terminal.screen().lines().filter(|line| *line == "a line").count() == 2
-    });
+    terminal
+        .wait("both lines, typed and by cat", |screen| screen.lines().filter(|line| *line == "a line").count() == 2);
     terminal.key("C-d");
     terminal.wait_line("code 0");
 }
@@ -285,8 +290,9 @@ fn a_wait_for_the_lock_is_ended_by_ctrl_c() {
     let holder = scene.start_sh(&["--once", "k"], "echo on; exec sleep 1000");
     holder.wait_out("on");
     let terminal = Terminal::open(&scene);
-    terminal.enter(&format!("echo begun; {} || echo \"code $?\"", scene.run_line("--once k --wait 1h -- true")));
-    terminal.wait_line("begun");
+    let run = scene.run_line("--once k --wait 1h --report report -- true");
+    terminal.enter(&format!("{run} || echo \"code $?\""));
+    scene.wait_file("report");
     terminal.key("C-c");
     terminal.wait_prompt();
     // Who looks on is told who holds it, without -v.

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::scene::Scene;
-use super::wait::{eventually, until};
+use super::wait::eventually;
 
 /// An interactive bash on a terminal of 80 by 24, with job control.
 pub(crate) struct Terminal<'a> {
@@ -45,7 +45,7 @@ impl Terminal<'_> {
         self.wait_prompt();
         // By its line editor, which leaves `$?` alone.
         self.key("C-l");
-        until("a clear screen", || self.screen().trim() == PROMPT);
+        self.wait("a clear screen", |screen| screen.trim() == PROMPT);
         self.type_line(line);
     }
 
@@ -85,8 +85,9 @@ impl Terminal<'_> {
         self.wait("the prompt", |screen| screen.lines().last().is_some_and(|line| line.trim_end() == PROMPT));
     }
 
+    /// Waits until `holds` of the screen; shows it if it never does.
     #[track_caller]
-    fn wait(&self, what: &str, holds: impl Fn(&str) -> bool) {
+    pub(crate) fn wait(&self, what: &str, holds: impl Fn(&str) -> bool) {
         let mut screen = String::new();
         let began = std::time::Instant::now();
         eventually(what, || {
