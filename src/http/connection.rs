@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tiny_http::Method;
 
@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::reply::{Reply, Sent};
 use super::request::{Peer, Request};
 use super::scan::Scanner;
-use super::socket::Socket;
+use super::socket::{Socket, moment_in};
 use super::wire::{Ends, Waited, Wire};
 use crate::thread::{catch, context};
 
@@ -59,7 +59,7 @@ where
             Some(After::Cut { delimited }) => wire.abandon(delimited, linger_time),
             Some(After::Close | After::Keep) => wire.close(linger_time),
             // Nothing was said that could get lost.
-            None => {}
+            None => wire.close(Duration::ZERO),
         }
     }
 
@@ -77,7 +77,7 @@ where
     fn serve_requests(&self, wire: &Wire, peer: Peer) -> Option<After> {
         let limits = &self.config.limits;
         let mut input = Input::default();
-        let mut until = Instant::now() + limits.head_time;
+        let mut until = moment_in(limits.head_time);
         let mut is_first = true;
         loop {
             if input.waiting().is_empty() {
@@ -87,7 +87,7 @@ where
                 }
             }
             if !is_first {
-                until = Instant::now() + limits.head_time;
+                until = moment_in(limits.head_time);
             }
             is_first = false;
             let after = match self.read_head(wire, &mut input, until) {
@@ -103,7 +103,7 @@ where
             if after != After::Keep {
                 return Some(after);
             }
-            until = Instant::now() + limits.idle_time;
+            until = moment_in(limits.idle_time);
         }
     }
 

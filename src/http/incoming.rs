@@ -10,6 +10,7 @@ use super::exchange::{Exchange, Progress};
 use super::head::{Framing, Head};
 use super::input::Input;
 use super::link::Link;
+use super::socket::moment_in;
 use super::wire::Wire;
 
 /// Reads the body's bytes, and no byte behind them.
@@ -66,7 +67,7 @@ impl<'c> Incoming<'c> {
         if self.waits_for_go || self.failed.is_some() {
             return false;
         }
-        let until = Instant::now() + self.rate.window;
+        let until = moment_in(self.rate.window);
         let (mut buf, mut drained) = ([0; 1024], 0);
         while drained <= self.drain_bytes && Instant::now() < until {
             match self.read(&mut buf) {
@@ -208,7 +209,7 @@ impl Rate {
 
     fn watch(&mut self, read: impl FnOnce(Instant) -> io::Result<usize>) -> io::Result<usize> {
         let start = Instant::now();
-        let count = read(start + self.window.saturating_sub(self.waited))?;
+        let count = read(moment_in(self.window.saturating_sub(self.waited)))?;
         self.waited += start.elapsed();
         self.bytes += count as u64;
         if self.bytes >= self.window_bytes {

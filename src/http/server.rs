@@ -16,7 +16,7 @@ use super::guard::Guard;
 use super::listener::{Accepted, BackOff, Listener};
 use super::reply::{Reply, Sent};
 use super::request::{Peer, Request};
-use super::socket::{Socket, wait};
+use super::socket::{Socket, moment_in, wait};
 use super::wire::Ends;
 use crate::thread::{self, Stop};
 
@@ -103,10 +103,10 @@ impl Server {
             Door { listener, service, crew: &mut crew, turned_away: Vec::new(), back_off: BackOff::default() }.keep();
         // Also when accepting failed: connections don't outlive their server.
         stopper.stop();
-        if !crew.join_all(Instant::now() + stop_time)? {
+        if !crew.join_all(moment_in(stop_time))? {
             log::warn!("{} requests are still active after {stop_time:?}: cut", crew.count());
             ends.cut.raise();
-            if !crew.join_all(Instant::now() + CUT_TIME)? {
+            if !crew.join_all(moment_in(CUT_TIME))? {
                 let text = format!("{} handlers don't end though their connections were cut", crew.count());
                 return Err(io::Error::new(ErrorKind::TimedOut, text));
             }
@@ -165,7 +165,7 @@ where
                     log::warn!("can't accept connections just now: {error}");
                 }
                 // A pause that the stop ends.
-                let until = Instant::now() + self.back_off.next();
+                let until = moment_in(self.back_off.next());
                 wait(&mut [PollFd::new(&ends.stopping, PollFlags::IN)], Some(until))?;
             }
         }
@@ -198,7 +198,7 @@ where
             if self.turned_away.len() == TURNED_AWAY {
                 self.turned_away.remove(0);
             }
-            self.turned_away.push((socket, Instant::now() + self.service.config.limits.linger_time));
+            self.turned_away.push((socket, moment_in(self.service.config.limits.linger_time)));
         }
     }
 

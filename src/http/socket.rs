@@ -34,7 +34,9 @@ impl Socket {
     /// though nothing is written.
     fn set_tcp_options(&self, write_time: Duration) -> rustix::io::Result<()> {
         sockopt::set_tcp_nodelay(&self.fd, true)?;
-        sockopt::set_tcp_user_timeout(&self.fd, u32::try_from(write_time.as_millis()).unwrap_or(u32::MAX))?;
+        // The kernel counts in an int.
+        let write_ms = u32::try_from(write_time.as_millis()).unwrap_or(u32::MAX).min(i32::MAX.unsigned_abs());
+        sockopt::set_tcp_user_timeout(&self.fd, write_ms)?;
         sockopt::set_socket_keepalive(&self.fd, true)?;
         sockopt::set_tcp_keepidle(&self.fd, Duration::from_secs(30))?;
         sockopt::set_tcp_keepintvl(&self.fd, Duration::from_secs(10))
@@ -86,6 +88,13 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The moment so long from now; of a limit that was set to last for ever, in a
+/// hundred years.
+pub(super) fn moment_in(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 86_400))
 }
 
 /// Polls until one of `fds` is ready: true; or until the moment has passed: false.

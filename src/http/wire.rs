@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::Limits;
 use super::flag::Flag;
 use super::link::Link;
-use super::socket::{Socket, wait};
+use super::socket::{Socket, moment_in, wait};
 #[cfg(feature = "tls")]
 use super::tls::Session;
 use crate::thread::Stop;
@@ -67,7 +67,7 @@ impl Wire {
     ) -> io::Result<Wire> {
         let mut wire = Wire::plain(socket, ends, limits);
         wire.session = Some(Session::new(tls)?);
-        wire.handshake(Instant::now() + limits.handshake_time)?;
+        wire.handshake(moment_in(limits.handshake_time))?;
         Ok(wire)
     }
 
@@ -165,6 +165,8 @@ impl Wire {
     /// while what the client still sends. Without that, bytes on their way to
     /// us would make a reset of the close, and the client's system throw the
     /// reply away.
+    ///
+    /// With no time to linger it still says so, but doesn't read.
     pub(super) fn close(self, linger_time: Duration) {
         #[cfg(feature = "tls")]
         if let Some(session) = &self.session {
@@ -182,13 +184,13 @@ impl Wire {
             // A reset throws away what the client's system hasn't taken yet;
             // so what was said last gets its time first.
             self.socket.reset_on_close();
-            let _ = self.wait(PollFlags::RDHUP, Instant::now() + linger_time);
+            let _ = self.wait(PollFlags::RDHUP, moment_in(linger_time));
         }
     }
 
     fn linger(&self, linger_time: Duration) {
         self.socket.half_close();
-        let until = Instant::now() + linger_time;
+        let until = moment_in(linger_time);
         let mut unread = [0; 1024];
         loop {
             match self.socket.try_read(&mut unread) {
@@ -304,6 +306,6 @@ impl Deadline {
     }
 
     fn moment(&self) -> Instant {
-        *self.moment.get_or_init(|| Instant::now() + self.time)
+        *self.moment.get_or_init(|| moment_in(self.time))
     }
 }
