@@ -165,9 +165,9 @@ fn a_sleeping_reader_is_woken_by_each_push_and_by_a_ring() {
         for round in 0..300 {
             all_sleep();
             if round % 2 == 0 {
-                push(&feed, "line\n")
+                push(&feed, "line\n");
             } else {
-                tail.ring()
+                tail.ring();
             }
             all_woke("each push and each ring wakes all");
         }
