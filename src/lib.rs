@@ -108,6 +108,8 @@
     doc = "**[`http`]**: a server, a thread a connection, whose replies go on and end provably."
 )]
 //!
+#![cfg_attr(feature = "http", doc = "**[`live`]**: a stream of lines served live to its proven end, and its reader.")]
+//!
 //! **[`job`]**: all of it together: a command under a lease, with its output,
 //! its time limit and its [`job::Outcome`].
 //!
