@@ -1,9 +1,11 @@
 //! One connection, from its first byte to its close: request after request.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use tiny_http::Method;
 
 use super::config::Config;
@@ -32,6 +34,9 @@ pub(super) struct Service<H> {
     pub(super) ends: Arc<Ends>,
 }
 
+// What is `inline(never)` here keeps its stack to itself: the frames below a
+// handler stay resident as long as a stream goes on, in each of a thousand threads.
+
 /// What becomes of the connection behind an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
@@ -50,7 +55,7 @@ where
         let wire = match self.open(socket) {
             Ok(wire) => wire,
             Err(error) => {
-                log::debug!(peer:% = peer; "no TLS with this client: {error}");
+                note(Level::Debug, peer, None, "no TLS with this client", &error);
                 return;
             }
         };
@@ -63,6 +68,7 @@ where
         }
     }
 
+    #[inline(never)]
     fn open(&self, socket: Socket) -> io::Result<Wire> {
         let ends = Arc::clone(&self.ends);
         #[cfg(feature = "tls")]
@@ -94,7 +100,7 @@ where
                 Ok(head) => self.exchange(wire, &mut input, &head, peer),
                 Err(Unread::Gone) => return None,
                 Err(Unread::Refused(refusal)) => {
-                    log::debug!(peer:% = peer, status = refusal.status; "refused: {}", refusal.why);
+                    note(Level::Debug, peer, Some(refusal.status), "refused", &refusal.why);
                     let exchange = Exchange::new(wire, false, false, false);
                     let _ = refuse(&exchange, &refusal);
                     After::Close
@@ -107,13 +113,14 @@ where
         }
     }
 
-    fn read_head(&self, wire: &Wire, input: &mut Input, until: Instant) -> Result<Head, Unread> {
+    #[inline(never)]
+    fn read_head(&self, wire: &Wire, input: &mut Input, until: Instant) -> Result<Box<Head>, Unread> {
         let mut scanner = Scanner::default();
         loop {
             if let Some((start, end)) = scanner.scan(input.waiting(), &self.config.limits)? {
                 let head = Head::parse(&input.waiting()[start..end]);
                 input.consume(end);
-                return Ok(head?);
+                return Ok(Box::new(head?));
             }
             match input.fill(wire, until) {
                 Ok(0) => return Err(Unread::Gone),
@@ -134,7 +141,7 @@ where
         match self.guard.admit(head) {
             Ok(()) => self.handle(&exchange, &mut incoming, head, peer),
             Err(refusal) => {
-                log::debug!(peer:% = peer, status = refusal.status; "refused: {}", refusal.why);
+                note(Level::Debug, peer, Some(refusal.status), "refused", &refusal.why);
                 let _ = refuse(&exchange, &refusal);
             }
         }
@@ -156,17 +163,14 @@ where
         let _request = context("request", &line);
         let mut request = Request::new(head, peer, exchange, incoming);
         match catch(|| (self.handler)(&mut request, Reply::new(exchange))) {
-            Ok(Ok(sent)) => {
-                log::debug!(peer:% = peer, request = line.as_str(), status = sent.status, bytes = sent.body_bytes; "served");
-            }
+            Ok(Ok(sent)) => note(Level::Debug, peer, Some(sent.status), "served", &line),
             Ok(Err(error)) => {
-                if let Some(status) = exchange.client_fault() {
-                    log::debug!(peer:% = peer, request = line.as_str(), status; "the client's fault: {error}");
-                } else if exchange.progress() == Progress::Nothing {
-                    log::warn!(peer:% = peer, request = line.as_str(); "the handler failed: {error}");
-                } else {
-                    log::debug!(peer:% = peer, request = line.as_str(); "the reply was cut: {error}");
-                }
+                let (level, what) = match (exchange.client_fault(), exchange.progress()) {
+                    (Some(_), _) => (Level::Debug, "the client's fault"),
+                    (None, Progress::Nothing) => (Level::Warn, "the handler failed"),
+                    (None, _) => (Level::Debug, "the reply was cut"),
+                };
+                note(level, peer, exchange.client_fault(), what, &format_args!("{line}: {error}"));
             }
             Err(panic) => {
                 exchange.never_keep();
@@ -180,7 +184,17 @@ where
     }
 }
 
+/// One record in the log.
+#[inline(never)]
+fn note(level: Level, peer: Peer, status: Option<u16>, what: &str, about: &dyn Display) {
+    match status {
+        Some(status) => log::log!(level, peer:% = peer, status; "{what}: {about}"),
+        None => log::log!(level, peer:% = peer; "{what}: {about}"),
+    }
+}
+
 /// A handler that sent nothing: what the client gets.
+#[inline(never)]
 pub(super) fn answer_unanswered(exchange: &Exchange<'_>) {
     if exchange.progress() != Progress::Nothing {
         return;
@@ -194,6 +208,7 @@ pub(super) fn answer_unanswered(exchange: &Exchange<'_>) {
     let _ = refuse(exchange, &refusal);
 }
 
+#[inline(never)]
 pub(super) fn refuse(exchange: &Exchange<'_>, refusal: &Refusal) -> io::Result<Sent> {
     let mut reply = Reply::new(exchange).status(refusal.status).header("Content-Type", "text/plain; charset=utf-8");
     for (name, value) in refusal.headers {

@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::flag::Flag;
 use super::socket::wait;
-use crate::thread::catch;
 
 /// Owns the threads; lives with the one that accepts.
 #[derive(Debug)]
@@ -47,10 +46,7 @@ impl Crew {
         let leaving = Leaving { id, ending: self.ending.clone(), bell: Arc::clone(&self.bell) };
         let run = move || {
             let _leaving = leaving;
-            // Handlers' panics are caught closer by; this one is our own.
-            if let Err(panic) = catch(body) {
-                panic.log();
-            }
+            body();
         };
         let name = format!("http-{id}");
         let handle = Builder::new().name(name).stack_size(self.stack_bytes).spawn(run)?;
@@ -63,8 +59,11 @@ impl Crew {
         self.bell.lower();
         while let Ok(id) = self.ended.try_recv() {
             if let Some(handle) = self.members.remove(&id) {
-                // It is past its last statement; its panics were caught.
-                let _ = handle.join();
+                // Handlers' panics are caught closer by; this one would be our
+                // own, and the panic hook has told the rest of it.
+                if handle.join().is_err() {
+                    log::error!("the thread http-{id} panicked outside a handler");
+                }
             }
         }
     }

@@ -68,7 +68,8 @@ impl<'c> Incoming<'c> {
             return false;
         }
         let until = moment_in(self.rate.window);
-        let (mut buf, mut drained) = ([0; 1024], 0);
+        // On the heap: a connection's thread keeps the stack that it once used.
+        let (mut buf, mut drained) = (vec![0; 1024], 0);
         while drained <= self.drain_bytes && Instant::now() < until {
             match self.read(&mut buf) {
                 Ok(0) => return true,

@@ -3,7 +3,7 @@
 //! For those who have a tiny_http server on a network that they trust. What
 //! tiny_http does before and behind the handler stays as it is: no time-outs,
 //! no limits, and a request that announces a huge body and leaves aborts the
-//! process (`docs/security.md` of this repository, and tiny_http's issues).
+//! process.
 //! [`Server`](super::Server) has none of this.
 
 use std::fs::File;

@@ -191,7 +191,8 @@ impl Wire {
     fn linger(&self, linger_time: Duration) {
         self.socket.half_close();
         let until = moment_in(linger_time);
-        let mut unread = [0; 1024];
+        // On the heap: a connection's thread keeps the stack that it once used.
+        let mut unread = vec![0; 1024];
         loop {
             match self.socket.try_read(&mut unread) {
                 Ok(Some(0)) | Err(_) => return,
