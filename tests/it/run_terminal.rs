@@ -1,7 +1,10 @@
 //! On a real terminal: the keys reach the command, and the shell gets its terminal back.
 
+use rustix::process::Signal;
+
 use crate::support::scene::Scene;
 use crate::support::terminal::Terminal;
+use crate::support::wait::until;
 use crate::support::{left_out, skipped};
 
 #[test]
@@ -70,14 +73,18 @@ fn ctrl_z_and_fg_work() {
     if skipped("terminal") {
         return;
     }
-    let script = "#!/bin/sh\necho on\nread line\necho \"read $line\"\nexit 5\n";
+    let script = "#!/bin/sh\necho $$ >command; echo on\nread line\necho \"read $line\"\nexit 5\n";
     for flags in ["", "--log log", "--pty", "--once k --timeout 1h"] {
         let scene = Scene::new();
         let terminal = Terminal::open(&scene);
         let script = scene.script("reads", script);
         terminal.enter(&scene.run_line(&format!("{flags} -- {script}")));
         terminal.wait_line("on");
-        for _ in 0..2 {
+        let command = scene.process_in("command");
+        let towpath = command.parent().parent();
+        for _ in 0..3 {
+            // A key that comes while the terminal changes hands is lost, as with any shell.
+            until("the command to have the terminal", || command.has_terminal() && !towpath.is_stopped());
             terminal.key("C-z");
             terminal.wait_text("Stopped");
             terminal.wait_prompt();
@@ -94,6 +101,35 @@ fn ctrl_z_and_fg_work() {
         terminal.wait_line("code 5");
         terminal.wait_prompt();
     }
+}
+
+/// The command stops at the terminal, which its shell has, while nobody can tell us.
+#[test]
+fn fg_brings_back_a_run_that_was_stopped_without_a_word() {
+    if skipped("terminal") {
+        return;
+    }
+    let scene = Scene::new();
+    let terminal = Terminal::open(&scene);
+    // Setting the terminal from its background stops the whole group, as reading does.
+    let script = "#!/bin/sh\necho $$ >command; echo on\nuntil [ -e end ]; do stty echo; sleep 0.1; done\nexit 5\n";
+    let script = scene.script("reads", script);
+    terminal.enter(&scene.run_line(&format!("-- {script}")));
+    terminal.wait_line("on");
+    let command = scene.process_in("command");
+    let towpath = command.parent().parent();
+    for _ in 0..6 {
+        until("the command to have the terminal", || command.has_terminal() && !towpath.is_stopped());
+        towpath.send(Signal::STOP);
+        terminal.wait_text("Stopped");
+        terminal.wait_prompt();
+        command.wait_stopped();
+        terminal.enter("fg >fg.out; echo \"code $?\"");
+        scene.line_of("fg.out");
+        std::fs::remove_file(scene.path("fg.out")).unwrap();
+    }
+    std::fs::write(scene.path("end"), "").unwrap();
+    terminal.wait_line("code 5");
 }
 
 #[test]
@@ -155,7 +191,7 @@ fn ctrl_c_ends_the_shells_loop_when_it_came_to_us_alone_too() {
         }
         terminal.key("C-c");
         terminal.wait_text("^C");
-        crate::support::wait::until("an end or a next turn", || {
+        until("an end or a next turn", || {
             terminal.screen().contains("turn 2\n") || terminal.screen().lines().last() == Some("READY>")
         });
         assert!(!terminal.screen().contains("turn 2\n"), "{run}: {}", terminal.screen());
@@ -274,7 +310,7 @@ fn the_terminals_settings_come_back_when_the_command_is_killed() {
             "{}; stty -a >after; echo \"code $?\"",
             scene.run_line(&format!("{flags} -- {script}"))
         ));
-        scene.process_in("command").send(rustix::process::Signal::KILL);
+        scene.process_in("command").send(Signal::KILL);
         terminal.wait_line("code 0");
         assert_eq!(scene.read("before"), scene.read("after"), "{flags}");
         std::fs::remove_file(scene.path("command")).unwrap();

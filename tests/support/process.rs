@@ -63,6 +63,12 @@ impl Process {
         all_pids().into_iter().filter(is_child).filter_map(Process::find).collect()
     }
 
+    /// Whether it runs, and its group is the foreground of its terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        let (group, foreground) = (field(self.pid, 2), field(self.pid, 5));
+        self.is_alive() && !self.is_stopped() && group.is_some() && group == foreground
+    }
+
     /// A line of `/proc/PID/status`.
     pub(crate) fn status(&self, name: &str) -> String {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
