@@ -214,6 +214,9 @@ impl Session {
             self.foreground = true;
             if terminal.is_ours() {
                 terminal.give_to(pid);
+            }
+            // It may have got the terminal since it stopped: `resume` gives it before we hear of the stop.
+            if terminal.is_of(pid) {
                 self.pass_on(sig::SIGCONT);
             } else {
                 // In the background ourselves: wait for the shell's `fg`, as any job that wants to read.
