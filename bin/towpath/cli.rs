@@ -47,16 +47,18 @@ Examples:
   At most one at a time; a second one exits 75 at once:
     towpath run --once backup -- backup.sh
 
-  From cron on two hosts whose clocks differ by a little: print only what
-  failed, end it after an hour:
+  From cron: at most once a minute, mail only if it fails, end it after an hour:
     towpath run --once backup --hold-at-least 1m --quiet-success --timeout 1h -- backup.sh
 
   Keep every line, show only errors, tell a monitor how it went:
-    towpath run --log /var/log/sync.log --include '(?i)error' --ping https://hc.example.org/UUID -- sync
+    towpath run --log sync.log --include '(?i)error' --ping https://hc.example.org/UUID -- sync
+
+When the command ends, every process that it started and left behind is ended too.
 
 Exit codes: the command's own; 124 timed out, 75 held by somebody else, 69 store
-unreachable, 74 a local file failed, 125 an error of towpath's own, 126 can't be
-executed, 127 not found, 128+n ended by signal n, 2 wrong usage.";
+unreachable, 74 a local file failed, 125 an error of towpath's own, 70 a thread of
+towpath's died, 126 can't be executed, 127 not found, 128+n ended by signal n,
+2 wrong usage.";
 
 #[cfg(feature = "http")]
 const WATCH_EXAMPLES: &str = "\
@@ -130,10 +132,10 @@ pub(crate) struct WatchArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
     /// Read settings from this file [default: /etc/towpath.conf]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Options")]
     pub(crate) config: Option<PathBuf>,
     /// Say more on standard error
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Options")]
     pub(crate) verbose: bool,
 }
 
@@ -152,7 +154,7 @@ pub(crate) struct RunArguments {
     /// How long to wait for the lock
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, help_heading = "At most once")]
     pub(crate) wait: Duration,
-    /// Keep the lock taken for so long after its taking, even if the command is done earlier
+    /// Keep the lock taken for so long from when it was taken, even if the command ends earlier
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, help_heading = "At most once")]
     pub(crate) hold_at_least: Duration,
     /// The exit code when somebody else holds the lock
@@ -160,7 +162,7 @@ pub(crate) struct RunArguments {
     pub(crate) busy_exit: u8,
 
     /// End the command and all it started after so long
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_limit, help_heading = "Limits")]
     pub(crate) timeout: Option<Duration>,
     /// From TERM to KILL
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration, help_heading = "Limits")]
@@ -192,7 +194,7 @@ pub(crate) struct RunArguments {
     /// Write how the run ended to a file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Telling others")]
     pub(crate) report: Option<PathBuf>,
-    /// Ask for URL/start, then URL or URL/fail; it never changes the outcome
+    /// GET URL/start at the start, URL or URL/fail at the end; it never changes the outcome
     #[cfg(feature = "http")]
     #[arg(long, value_name = "URL", help_heading = "Telling others")]
     pub(crate) ping: Option<String>,
@@ -202,11 +204,22 @@ pub(crate) struct RunArguments {
     pub(crate) ca: Option<PathBuf>,
 
     /// Read settings from this file [default: /etc/towpath.conf]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Options")]
     pub(crate) config: Option<PathBuf>,
     /// Say more on standard error
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Options")]
     pub(crate) verbose: bool,
+}
+
+/// A duration that leaves a command any time at all.
+fn parse_limit(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(limit) if limit.is_zero() => {
+            Err("a limit of 0 would end the command at once; leave it out for none".to_owned())
+        }
+        Ok(limit) => Ok(limit),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// A number of bytes: `65536`, `64KiB`, `4MiB`, `1GiB`; `k`, `M`, `G` mean the same.

@@ -13,7 +13,7 @@ use towpath::job::{Job, Once, Outcome, Verdict, exit_code, with_causes};
 #[cfg(feature = "http")]
 use towpath::job::{Listen, PingTo};
 use towpath::lock::Request;
-use towpath::process::{adopt_orphans, missing_here};
+use towpath::process::{Status, adopt_orphans, missing_here};
 use towpath::store::{Key, StoreUrl};
 use towpath::thread::signals::Signals;
 
@@ -155,6 +155,7 @@ struct Words {
     timeout: String,
     log: String,
     report: String,
+    is_quiet: bool,
 }
 
 impl Words {
@@ -166,12 +167,18 @@ impl Words {
             timeout: arguments.timeout.map_or(String::new(), format_duration),
             log: path(&arguments.log),
             report: path(&arguments.report),
+            is_quiet: arguments.quiet_success,
         }
     }
 
     /// What went wrong, always; what is only worth knowing, to a terminal and with `-v`.
     fn tell(&self, outcome: &Outcome) {
         match &outcome.verdict {
+            // What cron mails shall say why it does.
+            Verdict::Ended(status) if self.is_quiet && !status.success() => match status {
+                Status::Exited(code) => voice::error(&format!("{} exited with code {code}", self.command)),
+                Status::Signaled(signal) => voice::error(&format!("{} was ended by signal {signal}", self.command)),
+            },
             Verdict::Ended(_) => {}
             Verdict::TimedOut(_) => {
                 voice::error(&format!("{} was ended: it ran longer than {}", self.command, self.timeout));
@@ -208,8 +215,14 @@ impl Words {
     }
 
     fn tell_losses(&self, outcome: &Outcome) {
-        if outcome.left_behind > 0 {
-            voice::note(&format!("{} left {} processes behind; they were ended", self.command, outcome.left_behind));
+        let by_itself = matches!(outcome.verdict, Verdict::Ended(_));
+        if by_itself && outcome.left_behind > 0 {
+            let what = if outcome.left_behind == 1 { "a process" } else { "processes" };
+            voice::note(&format!("{} left {what} behind ({}), ended with it", self.command, outcome.left_behind));
+        }
+        if let (Some(pid), false) = (outcome.stuck, matches!(outcome.verdict, Verdict::Stuck(_))) {
+            let what = "outlived SIGKILL; its keeper stays with the lock until it is gone";
+            voice::error(&format!("process {pid} of {} {what}", self.command));
         }
         if let Some(stuck) = &outcome.release_error {
             voice::error(&format!("the lock couldn't be given back: {}", with_causes(stuck)));
@@ -222,6 +235,9 @@ impl Words {
             if let Some(Err(error)) = ping {
                 voice::note(&format!("a ping didn't arrive: {error}"));
             }
+        }
+        if outcome.undelivered {
+            voice::note("the last of the output was left out: nobody took it");
         }
         let Some(output) = &outcome.output else { return };
         if let Some(log) = output.log.as_ref().filter(|log| !log.lost.is_empty()) {

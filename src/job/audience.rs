@@ -7,6 +7,8 @@ use crossbeam_channel::Receiver;
 use super::listen::{Served, end_of};
 use super::outcome::Outcome;
 #[cfg(feature = "http")]
+use super::outcome::Verdict;
+#[cfg(feature = "http")]
 use super::output::Live;
 use super::output::{Output, Plan};
 #[cfg(feature = "http")]
@@ -27,11 +29,17 @@ pub(super) struct Audience {
 
 #[cfg(feature = "http")]
 impl Audience {
+    /// A monitor, if there is one; it isn't told anything yet.
+    pub(super) fn monitored(job: &mut Job) -> Audience {
+        Audience { pings: job.ping.take().and_then(|to| Pings::new(to).ok()), ..Audience::default() }
+    }
+
     /// Lets watchers in, and tells the monitor of the start.
-    pub(super) fn gather(job: &mut Job, outcome: &Outcome) -> Audience {
-        let pings = job.ping.take().and_then(|to| Pings::begin(to).ok());
-        let (served, live) = job.listen.take().and_then(|listen| listen.begin(outcome)).unzip();
-        Audience { pings, served, live }
+    pub(super) fn gather(&mut self, job: &mut Job, outcome: &Outcome) {
+        if let Some(pings) = &self.pings {
+            pings.start();
+        }
+        (self.served, self.live) = job.listen.take().and_then(|listen| listen.begin(outcome)).unzip();
     }
 
     /// Where the run can be watched.
@@ -59,7 +67,9 @@ impl Audience {
         if let Some(live) = self.live.take() {
             live.into_feed().finish(end_of(outcome, busy));
         }
-        if let Some(pings) = self.pings.take() {
+        // Who didn't get its turn, or was told to go before, has nothing to tell a monitor.
+        let is_silent = matches!(outcome.verdict, Verdict::Held(_) | Verdict::Interrupted(_));
+        if let Some(pings) = self.pings.take().filter(|_| !is_silent) {
             outcome.pings = Some(pings.finish(outcome.success()));
         }
     }
@@ -74,9 +84,11 @@ impl Audience {
 
 #[cfg(not(feature = "http"))]
 impl Audience {
-    pub(super) fn gather(_job: &mut Job, _outcome: &Outcome) -> Audience {
+    pub(super) fn monitored(_job: &mut Job) -> Audience {
         Audience {}
     }
+
+    pub(super) fn gather(&mut self, _job: &mut Job, _outcome: &Outcome) {}
 
     pub(super) fn url(&self) -> Option<String> {
         None

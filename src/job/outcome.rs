@@ -108,10 +108,14 @@ pub struct Outcome {
     /// That SIGINT came from a terminal whose foreground was the command's, so
     /// that our own group hasn't seen it.
     pub interrupted_alone: bool,
+    /// A process that outlived SIGKILL; its keeper stays with the lock until it is gone.
+    pub stuck: Option<i32>,
     /// How many processes it left behind, which were then ended.
     pub left_behind: u32,
     /// What became of its output; `None` if it wrote to our own streams itself.
     pub output: Option<Tally>,
+    /// Nobody took the last of the output, and who asked for the end didn't wait for that.
+    pub undelivered: bool,
     /// The lock couldn't be given back; it ends as if we had crashed.
     pub release_error: Option<lock::Error>,
     /// The pings, if there were to be any.
@@ -123,14 +127,15 @@ pub struct Outcome {
 
 impl Outcome {
     /// Whether the command ran, ended by itself with code 0, and nothing of its
-    /// log was lost.
+    /// log or of what it printed was lost.
     pub fn success(&self) -> bool {
         self.exit_code(exit_code::HELD) == 0
     }
 
     /// The exit code of `towpath run`; `busy` is the one for a lock that somebody else holds.
     ///
-    /// A command's success with an incomplete log, or without its report, is [`exit_code::FILE`].
+    /// A command's success with an incomplete log, with output that couldn't be
+    /// printed, or without its report, is [`exit_code::FILE`].
     pub fn exit_code(&self, busy: u8) -> u8 {
         let code = match &self.verdict {
             Verdict::Ended(status) => status.code(),
@@ -173,8 +178,12 @@ impl Outcome {
     }
 
     fn lost_something(&self) -> bool {
-        let log_lost =
-            self.output.as_ref().and_then(|tally| tally.log.as_ref()).is_some_and(|log| !log.lost.is_empty());
-        log_lost || self.report_error.is_some()
+        let of_output = self.output.as_ref().is_some_and(|tally| {
+            let log_lost = tally.log.as_ref().is_some_and(|log| !log.lost.is_empty());
+            // A reader who had enough, as in `| head`, lost nothing.
+            let unprinted = tally.printed.error.as_ref().is_some_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
+            log_lost || unprinted
+        });
+        of_output || self.undelivered || self.report_error.is_some()
     }
 }

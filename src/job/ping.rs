@@ -52,7 +52,7 @@ pub(super) struct Pings {
 }
 
 impl Pings {
-    pub(super) fn begin(to: PingTo) -> io::Result<Pings> {
+    pub(super) fn new(to: PingTo) -> io::Result<Pings> {
         let (queue, kinds) = bounded(2);
         let worker = spawn("ping", move |stop| {
             let mut tally = PingTally::default();
@@ -65,9 +65,12 @@ impl Pings {
             }
             tally
         })?;
-        let pings = Pings { queue, worker };
-        pings.send(Kind::Start);
-        Ok(pings)
+        Ok(Pings { queue, worker })
+    }
+
+    /// Pings the start. Doesn't wait for it.
+    pub(super) fn start(&self) {
+        self.send(Kind::Start);
     }
 
     /// Pings the end, and waits until that is done, at most 21 s.

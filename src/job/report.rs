@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +19,8 @@ use crate::process::Status;
 const FORMAT: u32 = 1;
 
 /// Writes that a run has begun: what stands there if it never tells its end.
+///
+/// A stream (a pipe, `/dev/stderr`) is only told the end.
 pub(super) fn write_begun(
     path: &Path,
     run: &str,
@@ -27,6 +30,9 @@ pub(super) fn write_begun(
 ) -> io::Result<()> {
     let mut report = head(run, argv, key, began);
     report.insert("outcome".into(), "running".into());
+    if is_stream(path) {
+        return open_stream(path).map(drop);
+    }
     replace(path, &Value::Object(report))
 }
 
@@ -55,7 +61,9 @@ pub(super) fn to_json(outcome: &Outcome, busy: u8) -> Value {
         "command_signal": status.and_then(Status::signal),
         "asked_to_end_by_signal": outcome.asked_by,
         "left_behind": outcome.left_behind,
+        "stuck_pid": outcome.stuck,
         "output": outcome.output.as_ref().map(output_of),
+        "output_undelivered": outcome.undelivered,
         "release_error": outcome.release_error.as_ref().map(|error| with_causes(error)),
     });
     if let Value::Object(fields) = fields {
@@ -144,8 +152,8 @@ fn ms(duration: Duration) -> u64 {
 /// other. What isn't a regular file (a pipe, `/dev/stderr`) is written to.
 fn replace(path: &Path, report: &Value) -> io::Result<()> {
     let text = format!("{report:#}\n");
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return File::options().write(true).open(path)?.write_all(text.as_bytes());
+    if is_stream(path) {
+        return open_stream(path)?.write_all(text.as_bytes());
     }
     // A link's target is replaced, not the link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| pointed_to(path));
@@ -164,6 +172,18 @@ fn replace(path: &Path, report: &Value) -> io::Result<()> {
 fn pointed_to(path: &Path) -> PathBuf {
     let directory = path.parent().unwrap_or(Path::new(""));
     fs::read_link(path).map_or_else(|_| path.to_owned(), |target| directory.join(target))
+}
+
+/// Whether it is there, and no regular file.
+pub(super) fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// Opens a stream. One that nobody reads is an error now, not a wait.
+fn open_stream(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?;
+    Ok(file)
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {

@@ -42,27 +42,26 @@ impl Job {
             && let Err(error) = report_begun(path, &outcome)
         {
             outcome.verdict = Verdict::File { path: path.clone(), error };
+            Audience::monitored(&mut self).tell(&mut outcome, busy);
             return outcome;
         }
-        let mut audience = self.under_lease(signals, &mut outcome);
-        write_report(report.as_deref(), &mut outcome, busy);
+        let mut audience = Audience::monitored(&mut self);
+        self.under_lease(signals, &mut audience, &mut outcome);
+        // A stream is written to once, when all is known.
+        write_report(report.as_deref().filter(|path| !report::is_stream(path)), &mut outcome, busy);
         audience.tell(&mut outcome, busy);
-        #[cfg(feature = "http")]
-        if outcome.pings.is_some() {
-            write_report(report.as_deref(), &mut outcome, busy);
-        }
+        write_report(report.as_deref(), &mut outcome, busy);
         audience.dismiss(signals);
         outcome
     }
 
     /// Runs with the log open and the lease taken, if there are to be any.
-    /// Gives back who is to be told when the outcome is final.
-    fn under_lease(mut self, signals: &Receiver<i32>, outcome: &mut Outcome) -> Audience {
+    fn under_lease(mut self, signals: &Receiver<i32>, audience: &mut Audience, outcome: &mut Outcome) {
         let log = match self.log.take().map(|path| Log::open(&path).map_err(|error| (path, error))).transpose() {
             Ok(log) => log,
             Err((path, error)) => {
                 outcome.verdict = Verdict::File { path, error };
-                return Audience::default();
+                return;
             }
         };
         let asked = Moment::now();
@@ -72,14 +71,13 @@ impl Job {
                 outcome.waited = asked.elapsed();
                 outcome.interrupted = matches!(*verdict, Verdict::Interrupted(sig::SIGINT));
                 outcome.verdict = *verdict;
-                return Audience::default();
+                return;
             }
         };
         outcome.waited = asked.elapsed();
         outcome.fence = lease.as_ref().map(Lease::fence);
-        let mut audience = Audience::gather(&mut self, outcome);
-        self.command(signals, log, lease, &mut audience, outcome);
-        audience
+        audience.gather(&mut self, outcome);
+        self.command(signals, log, lease, audience, outcome);
     }
 
     /// The lock to run under, with the URL that its record shall name.
@@ -130,7 +128,7 @@ impl Job {
             drain.tree_gone();
         }
         if let Some(pump) = pump {
-            take_output(pump, &mut seen, signals);
+            take_output(pump, &mut seen, signals, self.kill_after);
         }
         // Our own terminal comes back to its settings before anything more is printed on it.
         drop(pty);
@@ -138,7 +136,7 @@ impl Job {
         if let Some(output) = &mut seen.output {
             audience.take_back(output);
         }
-        conclude(seen, signals, outcome);
+        conclude(seen, signals, self.kill_after, outcome);
     }
 
     fn start(
@@ -197,8 +195,10 @@ fn begin(job: &Job) -> Outcome {
         asked_by: None,
         interrupted: false,
         interrupted_alone: false,
+        stuck: None,
         left_behind: 0,
         output: None,
+        undelivered: false,
         release_error: None,
         #[cfg(feature = "http")]
         pings: None,
@@ -217,10 +217,13 @@ fn write_report(path: Option<&Path>, outcome: &mut Outcome, busy: u8) {
     }
 }
 
-/// Waits until the output is delivered. Its readers may take for ever: then a
-/// signal ends the whole process, the tree being gone already.
-fn take_output(pump: Worker<Output>, seen: &mut Seen, signals: &Receiver<i32>) {
-    wait_or_die(&pump, signals);
+/// Waits until the output is delivered. Its readers may take for ever: whoever
+/// asked for the end doesn't wait for them longer than for the command.
+fn take_output(pump: Worker<Output>, seen: &mut Seen, signals: &Receiver<i32>, patience: Duration) {
+    if !wait_or_die(&pump, signals, seen.asked_by.map(|_| patience)) {
+        seen.undelivered = true;
+        return;
+    }
     match pump.join() {
         Ok(output) => seen.output = Some(output),
         Err(panic) => {
@@ -231,10 +234,13 @@ fn take_output(pump: Worker<Output>, seen: &mut Seen, signals: &Receiver<i32>) {
 }
 
 /// Prints what was kept back, and settles the verdict.
-fn conclude(seen: Seen, signals: &Receiver<i32>, outcome: &mut Outcome) {
+fn conclude(seen: Seen, signals: &Receiver<i32>, patience: Duration, outcome: &mut Outcome) {
+    outcome.undelivered = seen.undelivered;
+    let patience = seen.asked_by.map(|_| patience);
     outcome.pid = seen.pid;
     outcome.status = seen.status;
     outcome.left_behind = seen.left_behind;
+    outcome.stuck = seen.stuck;
     outcome.asked_by = seen.asked_by;
     outcome.interrupted = seen.status.and_then(Status::signal) == Some(sig::SIGINT)
         && (seen.interrupted_alone || seen.asked_by == Some(sig::SIGINT));
@@ -257,13 +263,16 @@ fn conclude(seen: Seen, signals: &Receiver<i32>, outcome: &mut Outcome) {
         Verdict::Start(io::Error::other("its end was not told"))
     };
     if let Some(output) = output {
-        outcome.output = close(output, outcome.exit_code(0) == 0, signals);
+        outcome.output = close(output, outcome.exit_code(0) == 0, signals, patience);
+        outcome.undelivered |= outcome.output.is_none();
     }
 }
 
 /// On a thread, as [`take_output`]: what is printed at the end may find no reader either.
-fn close(output: Output, succeeded: bool, signals: &Receiver<i32>) -> Option<Tally> {
+fn close(output: Output, succeeded: bool, signals: &Receiver<i32>, patience: Option<Duration>) -> Option<Tally> {
     let worker = spawn("spool", move |_| Terminal::from_background(|| output.close(succeeded))).ok()?;
-    wait_or_die(&worker, signals);
+    if !wait_or_die(&worker, signals, patience) {
+        return None;
+    }
     worker.join().map_err(|panic| panic.log()).ok()
 }

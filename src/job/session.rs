@@ -65,6 +65,8 @@ pub(super) struct Seen {
     /// The command died by Ctrl-C on a terminal that was its own.
     pub(super) interrupted_alone: bool,
     pub(super) output: Option<Output>,
+    /// Nobody took the output, and who asked for the end didn't wait for that.
+    pub(super) undelivered: bool,
 }
 
 impl Session {

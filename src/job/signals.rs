@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select};
 use signal_hook::consts as sig;
@@ -23,12 +24,15 @@ pub(super) fn suspend() {
     let _: io::Result<()> = emulate_default_handler(sig::SIGTSTP);
 }
 
-/// Waits for a worker that may be kept by a reader who doesn't read. Nothing
-/// runs any more, so a signal that asks for the end ends the whole process.
-pub(super) fn wait_or_die<T>(worker: &Worker<T>, signals: &Receiver<i32>) {
+/// Waits for a worker that may be kept by a reader who doesn't read; whether it
+/// ended. `patience` bounds that where somebody has asked for the end already.
+/// Nothing runs any more, so a signal that asks for it now ends the whole process.
+pub(super) fn wait_or_die<T>(worker: &Worker<T>, signals: &Receiver<i32>, patience: Option<Duration>) -> bool {
+    let too_long = patience.map_or_else(crossbeam_channel::never, crossbeam_channel::after);
     loop {
         select! {
-            recv(worker.ended()) -> _ => return,
+            recv(worker.ended()) -> _ => return true,
+            recv(too_long) -> _ => return worker.is_finished(),
             recv(signals) -> signal => match signal {
                 Ok(sig::SIGTSTP) => suspend(),
                 Ok(signal) if ends_a_run(signal).is_break() => {
@@ -36,7 +40,7 @@ pub(super) fn wait_or_die<T>(worker: &Worker<T>, signals: &Receiver<i32>) {
                     let _: io::Result<()> = emulate_default_handler(signal);
                 }
                 Ok(_) => {}
-                Err(_) => return,
+                Err(_) => return worker.is_finished(),
             },
         }
     }

@@ -30,7 +30,8 @@ pub(super) struct Ours {
 impl Streams {
     pub(super) fn open(job: &mut Job, log: Option<Log>, audience: &mut Audience) -> io::Result<Streams> {
         let seen = log.is_some() || job.quiet_success || job.filter.is_some() || audience.wants_lines();
-        let mut plan = Plan { filter: job.filter.take(), log, quiet: job.quiet_success, ..Plan::default() };
+        let mut plan = Plan::default();
+        (plan.filter, plan.log, plan.quiet) = (job.filter.take(), log, job.quiet_success);
         audience.join(&mut plan);
         if job.pty { on_pty(job.stdin, plan) } else { on_streams(job.stdin, seen.then_some(plan)) }
     }

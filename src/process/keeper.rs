@@ -312,7 +312,9 @@ impl Keeper {
     /// Nobody moves the deadlines any more, nor wants the result: the tree ends.
     fn owner_died(&mut self) {
         self.control = None;
-        if !nobody_left() {
+        // An owner who was told of a process that can't be killed may leave.
+        let is_told = self.ending.as_ref().is_some_and(|ending| ending.stuck_reported);
+        if !nobody_left() && !is_told {
             say("towpath: towpath itself was killed while its command ran; the keeper ends the command\n");
         }
         self.end(Reason::Orphaned, Signal::TERM, Moment::now() + self.kill_after);

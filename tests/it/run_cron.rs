@@ -35,11 +35,11 @@ fn a_success_mails_nothing_and_the_other_host_is_silent_with_75() {
 }
 
 #[test]
-fn a_failure_mails_everything_in_order_and_nothing_else() {
+fn a_failure_mails_everything_in_order_and_why() {
     let scene = Scene::new();
     let script = "echo one; sleep 0.3; echo two >&2; sleep 0.3; echo three; exit 3";
     let finished = as_cron(&scene, &scene.run_line(&format!("{FLAGS} -- sh -c '{script}'")));
-    assert_eq!(finished.assert_code(3).out(), "one\ntwo\nthree\n");
+    assert_eq!(finished.assert_code(3).out(), "one\ntwo\nthree\ntowpath: sh exited with code 3\n");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn debians_cron_mails_what_it_should() {
     let mails = mails(&scene);
     let of = |name: &str| mails.iter().find(|mail| mail.contains(&format!("{name}.code"))).unwrap();
     let body = |name: &str| of(name).split_once("\n\n").unwrap().1.to_owned();
-    assert_eq!(body("failed"), "one\ntwo\nthree\n");
+    assert_eq!(body("failed"), "one\ntwo\nthree\ntowpath: sh exited with code 3\n");
     let late = body("late");
     assert!(
         late.lines().count() == 2 && late.contains("stuck\n") && late.contains("towpath: sh was ended"),

@@ -18,7 +18,7 @@ fn time(report: &Value, name: &str) -> SystemTime {
 }
 
 /// The fields of every report, in their order.
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 26] = [
     "format",
     "towpath",
     "run",
@@ -41,7 +41,9 @@ const FIELDS: [&str; 24] = [
     "command_signal",
     "asked_to_end_by_signal",
     "left_behind",
+    "stuck_pid",
     "output",
+    "output_undelivered",
     "release_error",
 ];
 

@@ -46,7 +46,8 @@ fn bytes_of_any_kind_pass_unchanged() {
     }
     let finished = scene.finish_sh(&["--quiet-success"], "cat data; cat data >&2; exit 1");
     finished.assert_code(1);
-    assert!(finished.out == binary() && finished.err == binary());
+    let said = b"towpath: sh exited with code 1\n";
+    assert!(finished.out == binary() && finished.err == [binary(), said.to_vec()].concat());
 }
 
 #[test]
@@ -96,13 +97,17 @@ fn a_quiet_run_that_fails_prints_all_of_it_in_order_to_the_right_streams() {
     let scene = Scene::new();
     let finished = scene.finish_sh(&["--quiet-success"], &format!("{ALTERNATING}; exit 3"));
     finished.assert_code(3);
-    assert_eq!((finished.out(), finished.err()), (lines("out"), lines("err")));
+    let said = format!("{}towpath: sh exited with code 3\n", lines("err"));
+    assert_eq!((finished.out(), finished.err()), (lines("out"), said));
     // Both to one pipe, as under cron. Paced, so that the two pipes' order is known to us.
     let line = scene.run_line(
         "--quiet-success -- sh -c 'for i in 1 2 3; do echo out $i; sleep 0.2; echo err $i >&2; sleep 0.2; done; exit 3' 2>&1",
     );
     let finished = Running::start(scene.program("sh").args(["-c", &line])).finish();
-    assert_eq!(finished.assert_code(3).out(), "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n");
+    assert_eq!(
+        finished.assert_code(3).out(),
+        "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\ntowpath: sh exited with code 3\n"
+    );
 }
 
 #[test]

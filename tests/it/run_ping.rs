@@ -106,14 +106,15 @@ fn the_query_stays_at_the_end() {
 }
 
 #[test]
-fn nobody_is_told_when_nothing_was_run() {
+fn a_run_that_is_held_tells_nobody_and_one_that_cannot_start_has_failed() {
     let scene = Scene::new();
     let monitor = Monitor::start(|_| Some(200));
     let holder = scene.start_sh(&["--once", "k"], "echo on; exec sleep 1000");
     holder.wait_out("on");
     scene.finish(&["--once", "k", "--ping", &monitor.url], &["true"]).assert_code(75).assert_silent();
-    scene.finish(&["--once", "k", "--store", "file:/no/such/place", "--ping", &monitor.url], &["true"]).assert_code(69);
     assert!(monitor.asked().is_empty());
+    scene.finish(&["--once", "k", "--store", "file:/no/such/place", "--ping", &monitor.url], &["true"]).assert_code(69);
+    assert_eq!(monitor.asked(), [path("/fail")]);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::printer::write_all;
 use super::{LogTally, Stream};
 use crate::flow::{Gap, Splitter};
@@ -39,7 +41,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens `path` for appending; a new file has mode 0640. Blocks on a FIFO until it has a reader.
+    /// Opens `path` for appending; a new file has mode 0640. A FIFO must have a reader.
     ///
     /// # Errors
     /// Any of `open(2)`, but for a full disk or quota: then each write tries
@@ -149,10 +151,12 @@ impl Log {
 
     fn open_file(&mut self) -> io::Result<()> {
         if self.file.is_none() {
-            let no_terminal_of_ours = rustix::fs::OFlags::NOCTTY.bits() as i32;
+            // Not blocking: a FIFO that nobody reads is an error, not a wait.
+            let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
             let mut options = OpenOptions::new();
-            options.append(true).create(true).mode(0o640).custom_flags(no_terminal_of_ours);
+            options.append(true).create(true).mode(0o640).custom_flags(flags.bits() as i32);
             let file = options.open(&self.path)?;
+            rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
             self.mid_line = ends_mid_line(&self.path, &file);
             self.file = Some(file);
         }

@@ -36,7 +36,7 @@ impl Directory {
         for base in bases {
             let path = base.join(&name);
             match make(&path) {
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM | Errno::ROFS) => {}
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => {}
                 Err(error) => return Err(cannot_create(&path, error)),
                 Ok(()) => return Directory::open_checked(&path, OTHERS_ANY),
             }
