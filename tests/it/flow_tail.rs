@@ -90,6 +90,21 @@ fn lines_carry_their_number_and_their_pieces() {
 }
 
 #[test]
+fn nothing_comes_right_behind_a_line_without_an_end() {
+    let (feed, tail) = tail::<u32>(DEFAULT_KEEP_BYTES);
+    let mut reader = tail.reader(Start::Now);
+    for _ in 0..100 {
+        push(&feed, "whole\n");
+        push(&feed, "no end");
+        assert!(!reader.next_batch(ALL, ALL).items.is_empty());
+    }
+    for item in tail.reader(Start::Beginning).next_batch(ALL, ALL).items {
+        let Item::Lines(lines) = item else { panic!("{item:?}") };
+        assert!(lines.iter().take(lines.len() - 1).all(|line| line.piece.bytes == b"whole\n"), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_late_reader_gets_the_end_too() {
     let (feed, tail) = tail(DEFAULT_KEEP_BYTES);
     let mut early = tail.reader(Start::Beginning);

@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod flow_follow;
+mod flow_merge;
+mod flow_rotation;
 mod flow_tags;
 mod flow_tail;
 mod house;

@@ -237,7 +237,8 @@ impl Lines {
         Lines { block, range }
     }
 
-    /// All their bytes, as they came in: what one write sends where no line is chosen or decorated.
+    /// All their bytes, as they came in: what one write sends where no line is
+    /// chosen or decorated. Only the last line may lack its end.
     pub fn bytes(&self) -> &[u8] {
         &self.block.bytes[self.block.start_of(self.range.start)..self.block.start_of(self.range.end)]
     }

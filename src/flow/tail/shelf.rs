@@ -98,6 +98,10 @@ impl<R: Clone> Shelf<R> {
         }
         self.open.push(tag, piece);
         if self.open.bytes.len() >= self.block_bytes {
+        self.open.push(piece);
+        // A line without an end is the last of its block: nothing is to look like the rest of it.
+        let lacks_end = piece.end && piece.bytes.last() != Some(&b'\n');
+        if lacks_end || self.open.bytes.len() >= self.block_bytes {
             self.seal();
         }
         self.trim();
@@ -118,9 +122,10 @@ impl<R: Clone> Shelf<R> {
         let sealed = Sealed::new(std::mem::take(&mut self.open), record);
         self.open = self.block_behind(&sealed);
         self.cost_bytes += sealed.cost_bytes();
-        let is_small = sealed.record.is_none() && sealed.block.bytes.len() < self.block_bytes / 4;
+        let is_small = sealed.block.bytes.len() < self.block_bytes / 4;
+        let stays_apart = sealed.record.is_some() || sealed.block.bytes.last() != Some(&b'\n');
         self.sealed.push_back(sealed);
-        self.small = if is_small { self.small + 1 } else { 0 };
+        self.small = if is_small && !stays_apart { self.small + 1 } else { 0 };
         if self.small >= SMALL_BLOCKS {
             self.join_small();
         }

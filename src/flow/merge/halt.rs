@@ -1,0 +1,45 @@
+//! A stop for those who wait in `poll(2)`, and for those who wait in a channel.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crossbeam_channel::Receiver;
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::thread::{Never, Stop, Stopper};
+
+/// One stop, as a channel that disconnects and as a descriptor that gets readable.
+pub(in crate::flow) struct Halt {
+    stopper: Stopper,
+    stop: Stop,
+    /// Written once and never read: it stays readable.
+    bell: OwnedFd,
+}
+
+impl Halt {
+    pub(super) fn new() -> io::Result<Halt> {
+        let (stopper, stop) = Stop::new();
+        Ok(Halt { stopper, stop, bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopper.stop();
+        // It fails only after 2^64 - 2 stops.
+        let _: rustix::io::Result<usize> = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    pub(in crate::flow) fn is_set(&self) -> bool {
+        self.stop.is_set()
+    }
+
+    pub(in crate::flow) fn receiver(&self) -> &Receiver<Never> {
+        self.stop.receiver()
+    }
+}
+
+/// Readable once the stop is set.
+impl AsFd for Halt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}

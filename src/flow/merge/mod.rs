@@ -1,0 +1,171 @@
+//! Fan-in: lines of any number of sources, over one bounded channel.
+//!
+//! Promises: every source has a thread of its own, and exactly one
+//! [`Event::End`] with how it ended, a panic included; the channel disconnects
+//! when all have ended. Who doesn't take makes the sources wait: nothing is
+//! dropped, and at most [`QUEUED_ITEMS`] items of up to 128 KiB wait. What was
+//! lost before it could be read is told ([`Event::Missed`]). One source's
+//! failure is an item with its name; the others go on.
+//!
+//! It ends where order between sources begins: each one's lines come in order,
+//! those of two as they happen. The pieces of a line of more than 64 KiB may have
+//! another source's lines between them.
+//!
+//! ```
+//! use towpath::flow::merge::{Event, LogFile, Merge, Source};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("a.log");
+//! # std::fs::write(&path, "one\n")?;
+//! let merge = Merge::start([Source::from(LogFile::new(&path)), Source::reader("bytes", &b"two\n"[..])])?;
+//! let mut lines = Vec::new();
+//! for item in merge.items() {
+//!     match item.event {
+//!         Event::Lines(lines_of_one) => lines.extend(lines_of_one.bytes),
+//!         Event::Missed(missed) => eprint!("{}", missed.to_line()),
+//!         Event::Trouble(error) => eprintln!("{}: {error}", merge.name(item.source)),
+//!         Event::End(result) => result?,
+//!     }
+//! }
+//! assert!(lines == b"one\ntwo\n" || lines == b"two\none\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod halt;
+mod outlet;
+mod source;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::follow::Watcher;
+use super::{Missed, Piece};
+use crate::thread::{Worker, catch, spawn};
+pub(super) use halt::Halt;
+pub(super) use outlet::Outlet;
+pub use source::{LogFile, Source, StartAt};
+
+/// How many items wait for the one who takes them, before the sources do.
+pub const QUEUED_ITEMS: usize = 16;
+
+/// Sources at work. Dropping it stops them.
+#[must_use = "dropping it stops the sources"]
+pub struct Merge {
+    /// Dropped before the workers, as its order here says: nobody waits to send then.
+    items: Receiver<Item>,
+    names: Vec<String>,
+    halt: Arc<Halt>,
+    _workers: Vec<Worker<()>>,
+}
+
+/// What a source has to say.
+#[derive(Debug)]
+pub struct Item {
+    /// Which one, counted from 0 in the order given to [`Merge::start`].
+    pub source: usize,
+    /// What it says.
+    pub event: Event,
+}
+
+/// What happens in a source.
+#[derive(Debug)]
+pub enum Event {
+    /// Lines, or a piece of a long one.
+    Lines(Lines),
+    /// Lines that are missing here.
+    Missed(Missed),
+    /// It can't be read now, but goes on trying: a followed file that isn't there
+    /// (`NotFound`, once), or that it may not open. Without the source's name.
+    Trouble(io::Error),
+    /// It has ended: read to its end, stopped, or failed. The last of its items.
+    End(io::Result<()>),
+}
+
+/// Neighbouring whole lines, or a piece of a line of more than 64 KiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// The bytes, line ends included. Only the last line may lack one.
+    pub bytes: Vec<u8>,
+    /// Whether a line starts with them.
+    pub start: bool,
+    /// Whether a line ends with them.
+    pub end: bool,
+}
+
+impl Lines {
+    /// As [`Feed::push`](super::tail::Feed::push) takes them.
+    pub fn piece(&self) -> Piece<'_> {
+        Piece { bytes: &self.bytes, start: self.start, end: self.end }
+    }
+}
+
+impl Merge {
+    /// Starts a thread for each source, and one for inotify if a file is followed.
+    ///
+    /// # Errors
+    /// No descriptor or no thread left (`EMFILE`, `EAGAIN`): those that were
+    /// started are stopped. A source that can't be read is no error here, but its item.
+    pub fn start(sources: impl IntoIterator<Item = Source>) -> io::Result<Merge> {
+        let sources: Vec<Source> = sources.into_iter().collect();
+        let (sender, items) = bounded(QUEUED_ITEMS);
+        let halt = Arc::new(Halt::new()?);
+        let names = sources.iter().map(|source| source.name().to_owned()).collect();
+        let mut merge = Merge { items, names, halt: Arc::clone(&halt), _workers: Vec::new() };
+        let watcher = merge.start_watcher(&sources)?;
+        for (index, source) in sources.into_iter().enumerate() {
+            let (watcher, halt) = (Arc::clone(&watcher), Arc::clone(&halt));
+            let mut outlet = Outlet::new(index, sender.clone(), Arc::clone(&halt));
+            let thread = format!("from {}", source.name()).replace('\0', "?");
+            merge._workers.push(spawn(&thread, move |_| {
+                let result = catch(|| source.read(&watcher, &halt, &mut outlet));
+                outlet.end(result.unwrap_or_else(|panic| Err(io::Error::other(panic))));
+            })?);
+        }
+        Ok(merge)
+    }
+
+    fn start_watcher(&mut self, sources: &[Source]) -> io::Result<Arc<Watcher>> {
+        let wanted = sources.iter().any(Source::wants_events);
+        let watcher = Arc::new(if wanted { Watcher::new() } else { Watcher::blind() });
+        if wanted {
+            let (watcher, halt) = (Arc::clone(&watcher), Arc::clone(&self.halt));
+            self._workers.push(spawn("flow-watch", move |_| watcher.run(&halt))?);
+        }
+        Ok(watcher)
+    }
+
+    /// The items, for `select!` or to iterate over. Disconnected when all sources have ended.
+    pub fn items(&self) -> &Receiver<Item> {
+        &self.items
+    }
+
+    /// A source's name: its path, or what it was given.
+    ///
+    /// # Panics
+    /// If there is no source of that number.
+    pub fn name(&self, source: usize) -> &str {
+        &self.names[source]
+    }
+
+    /// Asks all sources to end, and returns at once. Their last items still come:
+    /// lines that wait for an end, and the `End` of each. They are given up after
+    /// a second if nobody takes them. A [`Source::reader`] ends after its read.
+    pub fn stop(&self) {
+        self.halt.stop();
+    }
+}
+
+impl Drop for Merge {
+    fn drop(&mut self) {
+        self.halt.stop();
+    }
+}
+
+impl fmt::Debug for Merge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Merge").field("names", &self.names).finish_non_exhaustive()
+    }
+}
