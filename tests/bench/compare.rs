@@ -1,6 +1,8 @@
 //! A comparison: us and a peer, measured in turns, a row of the table for each
 //! figure.
 
+use std::time::Duration;
+
 use crate::figure::{Bar, Figure};
 
 /// One measurement: the comparison's figures, in their order.
@@ -8,6 +10,8 @@ pub(crate) type Measure = Box<dyn FnMut() -> Result<Vec<f64>, String>>;
 
 pub(crate) struct Comparison {
     pub(crate) name: String,
+    /// That count; one more goes ahead to warm up.
+    pub(crate) rounds: usize,
     pub(crate) figures: Vec<Figure>,
     pub(crate) ours: Side,
     /// None for a figure that is held to a bar alone.
@@ -33,17 +37,43 @@ pub(crate) struct Row {
 /// How much is done for one figure.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
-    /// That count; one more goes ahead to warm up.
     pub(crate) rounds: usize,
+    /// Rounds of what takes seconds.
+    pub(crate) slow_rounds: usize,
     /// Runs of a short command in one round.
     pub(crate) runs: u32,
     /// Length of the output that is passed on.
     pub(crate) output_mib: usize,
+    /// Length of the log that is filtered.
+    pub(crate) log_mib: usize,
+    /// Readers of a stream.
+    pub(crate) readers: [usize; 3],
+    /// How long a stream is quiet, and then fast, in one round.
+    pub(crate) quiet: Duration,
+    pub(crate) flood: Duration,
 }
 
 impl Effort {
-    pub(crate) const FULL: Self = Self { rounds: 15, runs: 40, output_mib: 256 };
-    pub(crate) const QUICK: Self = Self { rounds: 2, runs: 3, output_mib: 4 };
+    pub(crate) const FULL: Self = Self {
+        rounds: 15,
+        slow_rounds: 5,
+        runs: 40,
+        output_mib: 256,
+        log_mib: 500,
+        readers: [1, 100, 1_000],
+        quiet: Duration::from_secs(4),
+        flood: Duration::from_secs(2),
+    };
+    pub(crate) const QUICK: Self = Self {
+        rounds: 2,
+        slow_rounds: 1,
+        runs: 3,
+        output_mib: 4,
+        log_mib: 4,
+        readers: [1, 10, 100],
+        quiet: Duration::from_millis(200),
+        flood: Duration::from_millis(200),
+    };
 
     pub(crate) fn from_environment() -> Self {
         let quick = std::env::var_os("TOWPATH_BENCH_QUICK").is_some_and(|value| value == "1");
@@ -86,14 +116,14 @@ impl Comparison {
     }
 
     /// Measures both sides, in turns, and gives a row a figure.
-    pub(crate) fn rows(self, effort: Effort) -> Vec<Row> {
+    pub(crate) fn rows(self) -> Vec<Row> {
         eprintln!("measuring {}", self.name);
         let width = self.figures.len();
         let names: Vec<_> = self.figures.iter().map(|figure| self.row_name(figure)).collect();
         let mut ours = Course::new(self.ours, width);
         let mut peer = self.peer.map(|peer| Course::new(peer, width));
         // A B A B ..., so that what disturbs the machine for a while disturbs both.
-        for round in 0..=effort.rounds {
+        for round in 0..=self.rounds {
             let warms_up = round == 0;
             ours.measure(warms_up);
             peer.iter_mut().for_each(|peer| peer.measure(warms_up));
@@ -138,7 +168,7 @@ impl Course {
 fn row(what: String, figure: Figure, index: usize, ours: &Course, peer: Option<&Course>) -> Row {
     let value = ours.value(figure, index);
     let beside = peer.and_then(|peer| peer.value(figure, index)).filter(|peer| *peer > 0.0);
-    let verdict = |bar: Bar| value.map_or_else(|| "not measured".to_owned(), |value| bar.verdict(figure.unit, value));
+    let verdict = |bar: Bar| bar.verdict(figure.unit, value, beside);
     Row {
         what,
         ours: ours.show(figure, index),

@@ -21,6 +21,7 @@ pub(crate) enum Unit {
     Mebibytes,
     Kibibytes,
     MebibytesPerSecond,
+    LinesPerSecond,
 }
 
 /// A bar of the design.
@@ -28,6 +29,9 @@ pub(crate) enum Unit {
 pub(crate) enum Bar {
     /// In the figure's own unit.
     AtMost(f64),
+    /// Of the peer's figure.
+    TimesAtMost(f64),
+    TimesAtLeast(f64),
 }
 
 impl Unit {
@@ -36,8 +40,10 @@ impl Unit {
             Self::WallMs | Self::CpuMs => format!("{value:.2} ms"),
             Self::CpuSecondsPerGib => format!("{value:.2} s/GiB"),
             Self::Mebibytes => format!("{value:.2} MiB"),
+            Self::Kibibytes if value < 100.0 => format!("{value:.1} KiB"),
             Self::Kibibytes => format!("{value:.0} KiB"),
             Self::MebibytesPerSecond => format!("{value:.0} MiB/s"),
+            Self::LinesPerSecond => format!("{:.0} k lines/s", value / 1000.0),
         }
     }
 
@@ -56,10 +62,19 @@ impl Unit {
 }
 
 impl Bar {
-    pub(crate) fn verdict(self, unit: Unit, ours: f64) -> String {
-        let Self::AtMost(most) = self;
-        let met =
-            if ours <= most { "met".to_owned() } else { format!("missed by {:.0} %", (ours / most - 1.0) * 100.0) };
-        format!("<= {}: {met}", unit.show(most))
+    pub(crate) fn verdict(self, unit: Unit, ours: Option<f64>, peer: Option<f64>) -> String {
+        let ratio = ours.zip(peer).map(|(ours, peer)| ours / peer);
+        // What it is held to, and by which part of that it is missed.
+        let (bar, missed) = match self {
+            Self::AtMost(most) => (format!("<= {}", unit.show(most)), ours.map(|ours| ours / most - 1.0)),
+            Self::TimesAtMost(most) => (format!("<= {most}x"), ratio.map(|ratio| ratio / most - 1.0)),
+            Self::TimesAtLeast(least) => (format!(">= {least}x"), ratio.map(|ratio| 1.0 - ratio / least)),
+        };
+        let verdict = match missed {
+            None => "not measured".to_owned(),
+            Some(missed) if missed <= 0.0 => "met".to_owned(),
+            Some(missed) => format!("missed by {:.0} %", missed * 100.0),
+        };
+        format!("{bar}: {verdict}")
     }
 }

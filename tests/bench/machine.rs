@@ -7,9 +7,10 @@ pub(crate) fn headline(effort: Effort) -> String {
     let system = rustix::system::uname();
     let name = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
     format!(
-        "towpath {}, {cores} cores, {name}, {}: median of {} rounds after a warm-up (processor time: mean), sides in turns",
+        "towpath {}, {cores} cores, {name}, {}: median of {} rounds ({} where one takes seconds) after a warm-up (processor time: mean), sides in turns",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
-        effort.rounds
+        effort.rounds,
+        effort.slow_rounds
     )
 }

@@ -12,16 +12,20 @@
 #![allow(clippy::unwrap_used)] // a bench's way to fail, as a test's
 
 mod compare;
+mod fanout;
 mod figure;
+mod filter;
+mod hub;
 mod machine;
 mod memory;
 mod output;
 mod programs;
+mod readers;
 mod size;
 mod start;
 mod table;
 
-use compare::Effort;
+use compare::{Comparison, Effort};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,9 +38,11 @@ fn main() {
 
     let mut comparisons = Vec::new();
     comparisons.extend(start::comparisons(effort));
-    comparisons.extend(memory::comparisons());
+    comparisons.extend(memory::comparisons(effort));
     comparisons.extend(output::comparisons(effort));
-    comparisons.extend(size::comparisons());
+    comparisons.extend(filter::comparisons(effort));
+    comparisons.extend(fanout::comparisons(effort));
+    comparisons.extend(size::comparisons(effort));
     comparisons.retain(|comparison| comparison.is_named_by(&names));
 
     if comparisons.is_empty() {
@@ -44,7 +50,7 @@ fn main() {
         std::process::exit(2);
     }
     println!("{}\n", machine::headline(effort));
-    let rows: Vec<_> = comparisons.into_iter().flat_map(|comparison| comparison.rows(effort)).collect();
+    let rows: Vec<_> = comparisons.into_iter().flat_map(Comparison::rows).collect();
     print!("{}", table::print(&rows));
     let failed = rows.iter().filter(|row| row.failed).count();
     if failed > 0 {

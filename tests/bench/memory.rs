@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::compare::{Comparison, Side};
+use crate::compare::{Comparison, Effort, Side};
 use crate::figure::{Figure, Unit};
 use crate::programs::{command, on_path, run_works, towpath};
 use crate::start::Place;
 
-pub(crate) fn comparisons() -> Vec<Comparison> {
+pub(crate) fn comparisons(effort: Effort) -> Vec<Comparison> {
     let figures = || {
         let figure = |name| Figure { name, unit: Unit::Kibibytes, bar: None };
         // Anonymous memory is what a process costs; the rest is the program's file, shared.
@@ -24,8 +24,13 @@ pub(crate) fn comparisons() -> Vec<Comparison> {
         Some(_) => waiting(arguments[0], arguments, place, Ok(())),
         None => Side::absent(arguments[0], "not installed"),
     };
-    let comparison =
-        |name: &str, ours, peer| Comparison { name: name.to_owned(), figures: figures(), ours, peer: Some(peer) };
+    let comparison = |name: &str, ours, peer| Comparison {
+        name: name.to_owned(),
+        rounds: effort.rounds,
+        figures: figures(),
+        ours,
+        peer: Some(peer),
+    };
     vec![
         comparison(
             "memory under run --timeout",
@@ -107,7 +112,7 @@ fn process(entry: &str) -> Option<Process> {
     Some(Process { pid, parent, name: stat[open + 1..close].to_owned() })
 }
 
-fn status_kib(pid: i32, field: &str) -> f64 {
+pub(crate) fn status_kib(pid: i32, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let value = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse().ok());
     value.unwrap_or(0.0)

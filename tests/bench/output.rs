@@ -27,8 +27,13 @@ pub(crate) fn comparisons(effort: Effort) -> Vec<Comparison> {
             None => piped(label, stages, logs, &input, works),
         }
     };
-    let comparison =
-        |name: &str, ours, peer| Comparison { name: name.to_owned(), figures: figures(), ours, peer: Some(peer) };
+    let comparison = |name: &str, ours, peer| Comparison {
+        name: name.to_owned(),
+        rounds: effort.rounds,
+        figures: figures(),
+        ours,
+        peer: Some(peer),
+    };
     let reader: &[&str] = &["cat"];
     vec![
         comparison(
@@ -83,7 +88,7 @@ fn piped(label: &str, stages: &[&[&str]], logs: bool, input: &Rc<Input>, works: 
 }
 
 /// Runs the stages as a pipeline, whose end goes nowhere, to its end.
-fn pass_through(stages: &[Vec<String>]) -> Result<(), String> {
+pub(crate) fn pass_through(stages: &[Vec<String>]) -> Result<(), String> {
     let mut children = Vec::new();
     let mut input = Stdio::null();
     for (index, stage) in stages.iter().enumerate() {

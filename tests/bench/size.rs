@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::compare::{Comparison, Side};
+use crate::compare::{Comparison, Effort, Side};
 use crate::figure::{Bar, Figure, Unit};
 use crate::programs::{static_towpath, towpath};
 
-pub(crate) fn comparisons() -> Vec<Comparison> {
+pub(crate) fn comparisons(effort: Effort) -> Vec<Comparison> {
     let comparison = |name: &str, bar, ours| {
         let figure = Figure { name: "size", unit: Unit::Mebibytes, bar };
-        Comparison { name: name.to_owned(), figures: vec![figure], ours, peer: None }
+        Comparison { name: name.to_owned(), rounds: effort.rounds, figures: vec![figure], ours, peer: None }
     };
     let everything =
         static_towpath().map_or_else(|| Side::absent("towpath", "tests/run builds it"), |path| sized(&path));

@@ -22,8 +22,13 @@ pub(crate) fn comparisons(effort: Effort) -> Vec<Comparison> {
         Some(_) => repeated(arguments[0], arguments, effort.runs, place, Ok(())),
         None => Side::absent(arguments[0], "not installed"),
     };
-    let comparison =
-        |name: &str, ours, peer| Comparison { name: name.to_owned(), figures: figures(), ours, peer: Some(peer) };
+    let comparison = |name: &str, ours, peer| Comparison {
+        name: name.to_owned(),
+        rounds: effort.rounds,
+        figures: figures(),
+        ours,
+        peer: Some(peer),
+    };
     vec![
         comparison(
             "start-up (--version)",
