@@ -35,10 +35,10 @@ fn bytes_of(items: &[Item], source: usize) -> Vec<u8> {
 
 /// How the source ended: its last item, and its only end.
 fn end_of(items: &[Item], source: usize) -> Result<(), String> {
-    let of_source = items.iter().filter(|item| item.source == source);
+    let mut of_source = items.iter().filter(|item| item.source == source);
     let ends = of_source.clone().filter(|item| matches!(item.event, Event::End(_))).count();
     assert_eq!(ends, 1, "one end a source");
-    match &of_source.last().unwrap().event {
+    match &of_source.next_back().unwrap().event {
         Event::End(result) => result.as_ref().map(|()| ()).map_err(ToString::to_string),
         other => panic!("{other:?} after the end"),
     }

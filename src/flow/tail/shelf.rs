@@ -97,8 +97,6 @@ impl<R: Clone> Shelf<R> {
             self.seal();
         }
         self.open.push(tag, piece);
-        if self.open.bytes.len() >= self.block_bytes {
-        self.open.push(piece);
         // A line without an end is the last of its block: nothing is to look like the rest of it.
         let lacks_end = piece.end && piece.bytes.last() != Some(&b'\n');
         if lacks_end || self.open.bytes.len() >= self.block_bytes {
