@@ -39,7 +39,7 @@ fn end_of(items: &[Item], source: usize) -> Result<(), String> {
     let ends = of_source.clone().filter(|item| matches!(item.event, Event::End(_))).count();
     assert_eq!(ends, 1, "one end a source");
     match &of_source.next_back().unwrap().event {
-        Event::End(result) => result.as_ref().map(|()| ()).map_err(ToString::to_string),
+        Event::End(result) => result.as_ref().copied().map_err(ToString::to_string),
         other => panic!("{other:?} after the end"),
     }
 }
