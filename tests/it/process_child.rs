@@ -110,6 +110,24 @@ fn a_stop_and_its_end_reach_the_command() {
 }
 
 #[test]
+fn a_stop_that_follows_a_continuation_at_once_is_a_stop() {
+    let scene = Scene::new();
+    let run = scene.start_sh(&[], "echo $$ >command; exec sleep 1000");
+    let command = scene.process_in("command");
+    for _ in 0..10 {
+        run.send(Signal::TSTP);
+        until("both to stop", || command.is_stopped() && run.process().is_stopped());
+        run.send(Signal::CONT);
+        run.send(Signal::TSTP);
+        until("both to stop again", || command.is_stopped() && run.process().is_stopped());
+        run.send(Signal::CONT);
+        until("both to go on", || !command.is_stopped() && !run.process().is_stopped());
+    }
+    run.send(Signal::TERM);
+    run.finish().assert_code(143);
+}
+
+#[test]
 fn a_suspended_run_does_not_outlive_its_limit() {
     let scene = Scene::new();
     let run =
