@@ -41,7 +41,6 @@ pub(super) struct Session {
     /// The thread that carries our input to a pseudo-terminal.
     pub(super) feed: Option<Feed>,
     pub(super) seen: Seen,
-    stopped: bool,
     stop_passed_on: bool,
 }
 
@@ -82,7 +81,6 @@ impl Session {
             drain: None,
             feed: None,
             seen: Seen::default(),
-            stopped: false,
             stop_passed_on: false,
         }
     }
@@ -126,10 +124,7 @@ impl Session {
                 return true;
             }
             Event::Stopped { signal } => self.on_stopped(signal),
-            Event::Continued => {
-                self.stopped = false;
-                self.stop_passed_on = false;
-            }
+            Event::Continued => self.stop_passed_on = false,
             Event::Ending { reason } => {
                 if reason != Reason::Left && self.seen.status.is_none() {
                     self.seen.cause.get_or_insert(reason);
@@ -203,7 +198,6 @@ impl Session {
     /// The command stopped. If it wants the terminal and we have it, it gets it;
     /// if it was stopped on the terminal, so are we.
     fn on_stopped(&mut self, signal: i32) {
-        self.stopped = true;
         if self.stop_passed_on {
             return;
         }
@@ -234,10 +228,10 @@ impl Session {
 
     /// SIGTSTP: the command stops, and so do we, until SIGCONT.
     fn suspend(&mut self) {
-        if !self.stopped {
-            self.stop_passed_on = true;
-            self.pass_on(sig::SIGTSTP);
-        }
+        // Also if it has stopped, as far as we know: it may have been told to go on since.
+        // To one that is stopped it does nothing: the SIGCONT that follows discards it.
+        self.stop_passed_on = true;
+        self.pass_on(sig::SIGTSTP);
         self.leave_raw_mode();
         suspend();
     }
