@@ -164,8 +164,8 @@ impl Received {
     }
 }
 
-fn torture(steps: Vec<Step>, by_polling: bool) {
-    let followed = Followed::new(by_polling, StartAt::Beginning, Some("start\n"));
+fn torture(steps: Vec<Step>) {
+    let followed = Followed::new(false, StartAt::Beginning, Some("start\n"));
     // What went by before the first look is nobody's loss.
     assert_eq!(followed.next(), ["start\n"]);
     let mut received = Received::default();
@@ -200,4 +200,9 @@ fn through_any_rotation_each_line_comes_once_or_a_gap_is_told() {
             Ok(())
         })
         .unwrap();
+    let outcome = runner.run(&steps(), |steps| {
+        torture(steps);
+        Ok(())
+    });
+    outcome.unwrap();
 }

@@ -12,8 +12,11 @@
 //! symbolic link) it looks four times a second; a file that comes and goes in
 //! between is not noticed then.
 //!
-//! It ends where the kernel keeps no trace: a truncated file that has the very
-//! bytes again, before the place it was read to, isn't told from one that grew.
+//! It ends where the kernel keeps no trace: a truncated file isn't told from one
+//! that grew if it has the very bytes again before the place it was read to, or
+//! if nothing of it had been read. And where the kernel keeps no order: of files
+//! that came and went at once, a gap may stand at more than one of the places
+//! where they can have been.
 
 mod file;
 mod name;

@@ -86,7 +86,7 @@ impl<R: Clone> Cursor<R> {
         &self.wake
     }
 
-    /// Waits for [`wake`](Cursor::wake), for at most `limit`; [`Tail::ring`] unblocks
+    /// Waits for [`wake`](Cursor::wake), for at most `limit`; [`Tail::ring`](super::Tail::ring) unblocks
     /// it too. Whether there was a message.
     ///
     /// Of the ways to wait this is the cheapest: `recv` spins before it sleeps, and
