@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use signal_hook::consts::SIGPIPE;
-use towpath::client::{Agent, Target, Token, Trust};
+use towpath::client::{self, Agent, Target, Token, Trust};
 use towpath::job::{exit_code, with_causes};
 use towpath::live::{Seen, Watch, WatchError};
 use towpath::process::Status;
@@ -32,22 +32,29 @@ pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
     let mut watch = Watch::new(agent, &target, arguments.retry);
     // A signal ends us by its default action: there is nothing to put in order.
     let stop = Stop::never();
+    let mut print = Print::default();
     loop {
         match watch.next(&stop) {
             Ok(Seen::Run(run)) => voice::note(&format!("run {} on {}: {}", run.run, run.host, run.command.join(" "))),
             Ok(Seen::Line { bytes, stream }) => {
-                if let Err(error) = print(&bytes, stream.as_deref()) {
+                if let Err(error) = print.line(&bytes, stream.as_deref()) {
                     return unprinted(&error);
                 }
             }
-            Ok(Seen::Gap(what)) => voice::error(&format!("gap: {what}")),
+            Ok(Seen::Gap(what)) => {
+                if let Err(error) = print.end_lines() {
+                    return unprinted(&error);
+                }
+                voice::error(&format!("gap: {what}"));
+            }
             Ok(Seen::Lost(why)) => voice::error(&format!("the connection was lost ({why}); trying again")),
             Ok(Seen::End(end)) => {
                 voice::note(&end.to_string());
                 return ExitCode::from(end.exit_code);
             }
             Err(error) => {
-                voice::error(&with_causes(&error));
+                let hint = if asks_for_token(&error) { "; give it a token with --token-file" } else { "" };
+                voice::error(&format!("{}{hint}", with_causes(&error)));
                 return ExitCode::from(code_of(&error));
             }
         }
@@ -73,13 +80,37 @@ fn reader(arguments: &WatchArguments) -> Result<(Agent, Target), String> {
     Ok((Agent::for_streams(CONNECT, QUIET, &trust, token), target))
 }
 
-fn print(bytes: &[u8], stream: Option<&str>) -> io::Result<()> {
-    if stream == Some("stderr") {
+/// Our own two streams, and whether a line goes on in them.
+#[derive(Default)]
+struct Print {
+    open: [bool; 2],
+}
+
+impl Print {
+    fn line(&mut self, bytes: &[u8], stream: Option<&str>) -> io::Result<()> {
+        let index = usize::from(stream == Some("stderr"));
+        self.open[index] = bytes.last().is_some_and(|last| *last != b'\n');
+        write(index, bytes)
+    }
+
+    /// What comes after a gap isn't the rest of the line that came before it.
+    fn end_lines(&mut self) -> io::Result<()> {
+        for (index, open) in self.open.iter_mut().enumerate() {
+            if std::mem::take(open) {
+                write(index, b"\n")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// To stdout, 0, or stderr, 1. A piece of a line is to be seen too.
+fn write(index: usize, bytes: &[u8]) -> io::Result<()> {
+    if index == 1 {
         return io::stderr().write_all(bytes);
     }
     let mut stdout = io::stdout();
     stdout.write_all(bytes)?;
-    // A piece of a line is to be seen too.
     stdout.flush()
 }
 
@@ -93,10 +124,15 @@ fn unprinted(error: &io::Error) -> ExitCode {
     ExitCode::from(exit_code::FILE)
 }
 
+fn asks_for_token(error: &WatchError) -> bool {
+    matches!(error, WatchError::Refused { source: client::Error::Status { status: 401, .. }, .. })
+}
+
 fn code_of(error: &WatchError) -> u8 {
     match error {
         WatchError::Unreachable { seen: false, .. } => exit_code::UNREACHABLE,
         WatchError::Unreachable { .. }
+        | WatchError::Cut { .. }
         | WatchError::Refused { .. }
         | WatchError::OtherRun { .. }
         | WatchError::Garbled { .. }

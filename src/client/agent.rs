@@ -98,7 +98,9 @@ impl Agent {
             .timeout_send_request(Some(connect))
             .timeout_recv_response(Some(connect))
             .timeout_per_read(Some(quiet))
-            .max_redirects(0);
+            .max_redirects(0)
+            // They are answers, and the status says so.
+            .max_redirects_will_error(false);
         Agent { agent: build(config, trust), token }
     }
 

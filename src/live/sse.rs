@@ -24,11 +24,13 @@ pub(super) struct Events<R> {
     /// How much of it has been looked at.
     taken: usize,
     event: Event,
+    /// Whether there was an event: what comes before the first must look like one.
+    begun: bool,
 }
 
 impl<R: Read> Events<R> {
     pub(super) fn new(from: R) -> Events<R> {
-        Events { from, received: Vec::new(), taken: 0, event: Event::default() }
+        Events { from, received: Vec::new(), taken: 0, event: Event::default(), begun: false }
     }
 
     /// The next event. Blocks as the stream's reads do.
@@ -42,9 +44,12 @@ impl<R: Read> Events<R> {
                 let line = &self.received[self.taken..self.taken + length];
                 let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)).map_err(|_| garbled())?;
                 let is_end = line.is_empty();
-                take_in(&mut self.event, line);
+                if !take_in(&mut self.event, line) && !self.begun {
+                    return Err(garbled());
+                }
                 self.taken += length + 1;
                 if is_end && !self.event.data.is_empty() {
+                    self.begun = true;
                     return Ok(std::mem::take(&mut self.event));
                 }
             }
@@ -64,7 +69,9 @@ impl<R: Read> Events<R> {
     }
 }
 
-fn take_in(event: &mut Event, line: &str) {
+/// Whether it is a line that events are made of; others are ignored, as the
+/// standard has it, but a page that came in place of events has only such.
+fn take_in(event: &mut Event, line: &str) -> bool {
     let (field, value) = line.split_once(':').unwrap_or((line, ""));
     let value = value.strip_prefix(' ').unwrap_or(value);
     match field {
@@ -76,9 +83,12 @@ fn take_in(event: &mut Event, line: &str) {
             }
             event.data.push_str(value);
         }
-        // A comment, or a field of a later version.
-        _ => {}
+        // A comment, or the event's end.
+        "" | "retry" => {}
+        // A field of a later version.
+        _ => return false,
     }
+    true
 }
 
 fn garbled() -> io::Error {
@@ -116,6 +126,8 @@ mod tests {
     #[test]
     fn what_has_no_end_takes_no_memory_without_end() {
         let mut events = Events::new(io::repeat(b'x'));
+        assert_eq!(events.next().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let mut events = Events::new(&b"<!DOCTYPE html>\n<p>Hello</p>\n"[..]);
         assert_eq!(events.next().unwrap_err().kind(), io::ErrorKind::InvalidData);
         let mut events = Events::new(&b"data: \xff\n\n"[..]);
         assert_eq!(events.next().unwrap_err().kind(), io::ErrorKind::InvalidData);

@@ -77,6 +77,14 @@ pub enum WatchError {
         /// What is wrong.
         source: io::Error,
     },
+    /// It takes connections, and cuts them before it says which run it has.
+    #[error("{target} cuts each connection before it says which run it has")]
+    Cut {
+        /// Where: scheme and host.
+        target: String,
+        /// How the last one ended.
+        source: io::Error,
+    },
     /// It was stopped.
     #[error("stopped")]
     Stopped,
@@ -93,6 +101,10 @@ pub struct Watch {
     last: Option<Id>,
     /// Since when there has been nothing from the server.
     silent_since: Moment,
+    /// Whether this connection brought anything.
+    heard: bool,
+    /// Before the next try; none while connections bring something new.
+    pause: Option<Duration>,
 }
 
 impl Watch {
@@ -107,6 +119,8 @@ impl Watch {
             run: None,
             last: None,
             silent_since: Moment::now(),
+            heard: false,
+            pause: None,
         }
     }
 
@@ -123,7 +137,10 @@ impl Watch {
             };
             match events.next() {
                 Ok(event) => {
-                    self.silent_since = Moment::now();
+                    (self.heard, self.silent_since) = (true, Moment::now());
+                    if event.name != "run" {
+                        self.pause = None;
+                    }
                     if let Some(seen) = self.take_in(&event)? {
                         return Ok(seen);
                     }
@@ -131,8 +148,14 @@ impl Watch {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(self.garbled(error)),
                 Err(error) => {
                     self.events = None;
-                    self.silent_since = Moment::now();
-                    return Ok(Seen::Lost(error.to_string()));
+                    if std::mem::take(&mut self.heard) {
+                        // Heartbeats are no events: it may have been quiet for long, and there.
+                        self.silent_since = Moment::now();
+                        return Ok(Seen::Lost(error.to_string()));
+                    }
+                    if self.silent_since.elapsed() > self.patience {
+                        return Err(WatchError::Cut { target: self.target.to_string(), source: error });
+                    }
                 }
             }
         }
@@ -141,14 +164,22 @@ impl Watch {
     fn connect(&mut self, stop: &Stop) -> Result<(), WatchError> {
         let last = self.last.as_ref().map(ToString::to_string);
         let headers: Vec<(&str, &str)> = last.iter().map(|id| ("Last-Event-ID", id.as_str())).collect();
-        let mut pause = RETRY.0;
         loop {
+            // Also where connecting works: who only accepts and cuts isn't asked without a pause.
+            if self.pause.is_some_and(|pause| stop.sleep(pause) == ControlFlow::Break(())) {
+                return Err(WatchError::Stopped);
+            }
+            let pause = self.pause.map_or(RETRY.0, |pause| (pause * 2).min(RETRY.1));
+            self.pause = Some(pause);
             let error = match self.agent.open(&self.target, &headers) {
                 Ok(body) => {
                     self.events = Some(Events::new(body));
                     return Ok(());
                 }
-                Err(source @ client::Error::Status { status: 400..=499, .. }) => {
+                Err(source @ client::Error::Status { status: 300..=499, .. }) => {
+                    return Err(WatchError::Refused { target: self.target.to_string(), source });
+                }
+                Err(source @ client::Error::InClear { .. }) => {
                     return Err(WatchError::Refused { target: self.target.to_string(), source });
                 }
                 Err(error) => error,
@@ -157,10 +188,6 @@ impl Watch {
                 let (target, seen) = (self.target.to_string(), self.run.is_some());
                 return Err(WatchError::Unreachable { target, seen, source: error });
             }
-            if stop.sleep(pause) == ControlFlow::Break(()) {
-                return Err(WatchError::Stopped);
-            }
-            pause = (pause * 2).min(RETRY.1);
         }
     }
 
