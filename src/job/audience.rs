@@ -74,10 +74,11 @@ impl Audience {
         }
     }
 
-    /// Stays for late watchers, and sends everybody home.
-    pub(super) fn dismiss(self, signals: &Receiver<i32>) {
+    /// Stays for late watchers, and sends everybody home. Who ended the run by
+    /// a signal wants our own end too, and doesn't send another.
+    pub(super) fn dismiss(self, signals: &Receiver<i32>, outcome: &Outcome) {
         if let Some(served) = self.served {
-            served.finish(signals);
+            served.finish(signals, outcome.asked_by.is_some() || outcome.interrupted_alone);
         }
     }
 }
@@ -104,5 +105,5 @@ impl Audience {
 
     pub(super) fn tell(&mut self, _outcome: &mut Outcome, _busy: u8) {}
 
-    pub(super) fn dismiss(self, _signals: &Receiver<i32>) {}
+    pub(super) fn dismiss(self, _signals: &Receiver<i32>, _outcome: &Outcome) {}
 }

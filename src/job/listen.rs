@@ -31,7 +31,7 @@ pub struct Listen {
     /// The URL to tell others, if it isn't the address itself.
     pub advertise: Option<String>,
     /// How long to stay after the end, for those who come late. Not longer than
-    /// until the next signal that ends a run.
+    /// until the next signal that ends a run, and not at all if one ended it.
     pub linger: Duration,
     /// How much of the output is kept for late and slow readers, in bytes.
     pub keep_bytes: usize,
@@ -98,10 +98,10 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// Stays for late readers, then ends the server. Readers who are connected
-    /// get their end within 5 s, or are cut.
-    pub(super) fn finish(self, signals: &Receiver<i32>) {
-        let over = crossbeam_channel::after(self.linger);
+    /// Stays for late readers unless somebody wants us gone, then ends the
+    /// server. Readers who are connected get their end within 5 s, or are cut.
+    pub(super) fn finish(self, signals: &Receiver<i32>, wanted_gone: bool) {
+        let over = crossbeam_channel::after(if wanted_gone { Duration::ZERO } else { self.linger });
         loop {
             select! {
                 recv(over) -> _ => break,

@@ -52,6 +52,11 @@ impl Job {
         audience.tell(&mut outcome, busy);
         write_report(report.as_deref(), &mut outcome, busy);
         audience.dismiss(signals);
+        #[cfg(feature = "http")]
+        if outcome.pings.is_some() {
+            write_report(report.as_deref(), &mut outcome, busy);
+        }
+        audience.dismiss(signals, &outcome);
         outcome
     }
 
