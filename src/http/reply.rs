@@ -187,6 +187,11 @@ impl<'c> Reply<'c> {
     /// # Errors
     /// As [`send`](Reply::send); `Unsupported` after that 505.
     pub fn stream(mut self) -> io::Result<ChunkWriter<'c>> {
+        for (name, value) in [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")] {
+            if !self.headers.iter().any(|h| h.field.equiv(name)) {
+                self = self.header(name, value);
+            }
+        }
         self.check()?;
         if !self.has_body() {
             let head = self.head(None, true)?;
@@ -198,11 +203,6 @@ impl<'c> Reply<'c> {
             let exchange = self.exchange;
             let _: Sent = Reply::new(exchange).status(505).send("a stream needs HTTP/1.1 here\n")?;
             return Err(io::Error::new(ErrorKind::Unsupported, "a stream over HTTP/1.0 that couldn't be cut visibly"));
-        }
-        for (name, value) in [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")] {
-            if !self.headers.iter().any(|h| h.field.equiv(name)) {
-                self = self.header(name, value);
-            }
         }
         let encoding = (framing == Framing::Chunks).then_some("Transfer-Encoding: chunked\r\n");
         let head = self.head(encoding, framing == Framing::Chunks)?;
