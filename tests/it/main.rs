@@ -32,6 +32,12 @@ mod http_stream;
 mod http_tiny;
 #[cfg(feature = "http")]
 mod http_tls;
+#[cfg(feature = "http")]
+mod live_page;
+#[cfg(feature = "http")]
+mod live_requests;
+#[cfg(feature = "http")]
+mod live_slow;
 mod lock_directory;
 mod lock_file;
 mod output;
@@ -42,6 +48,8 @@ mod run_bad_input;
 mod run_config;
 mod run_cron;
 mod run_exit_codes;
+#[cfg(feature = "http")]
+mod run_listen;
 mod run_once;
 mod run_output;
 #[cfg(feature = "http")]
@@ -50,3 +58,7 @@ mod run_terminal;
 mod static_binary;
 mod thread;
 mod two_classes;
+#[cfg(feature = "http")]
+mod watch;
+#[cfg(feature = "http")]
+mod watch_lost;

@@ -1,8 +1,16 @@
 //! What the integration tests share: fixtures that start real things, and the
 //! say over which groups of tests run.
 
+#[cfg(feature = "http")]
+pub(crate) mod browser;
+#[cfg(feature = "http")]
+pub(crate) mod fake;
 pub(crate) mod groups;
+#[cfg(feature = "http")]
+pub(crate) mod live;
 pub(crate) mod process;
+#[cfg(feature = "http")]
+pub(crate) mod proxy;
 pub(crate) mod running;
 pub(crate) mod scene;
 pub(crate) mod terminal;

@@ -168,6 +168,11 @@ impl Scene {
         }
     }
 
+    /// The variable that marks what was started here.
+    pub(crate) fn mark(&self) -> (&'static str, &str) {
+        (MARK, &self.mark)
+    }
+
     /// Its directory.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
