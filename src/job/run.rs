@@ -51,11 +51,6 @@ impl Job {
         write_report(report.as_deref().filter(|path| !report::is_stream(path)), &mut outcome, busy);
         audience.tell(&mut outcome, busy);
         write_report(report.as_deref(), &mut outcome, busy);
-        audience.dismiss(signals);
-        #[cfg(feature = "http")]
-        if outcome.pings.is_some() {
-            write_report(report.as_deref(), &mut outcome, busy);
-        }
         audience.dismiss(signals, &outcome);
         outcome
     }

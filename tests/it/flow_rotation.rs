@@ -194,12 +194,6 @@ fn through_any_rotation_each_line_comes_once_or_a_gap_is_told() {
     let cases = if long() { 1_000 } else { 25 };
     let mut runner =
         TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() });
-    runner
-        .run(&steps(), |steps| {
-            torture(steps, false);
-            Ok(())
-        })
-        .unwrap();
     let outcome = runner.run(&steps(), |steps| {
         torture(steps);
         Ok(())

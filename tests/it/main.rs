@@ -60,5 +60,4 @@ mod thread;
 mod two_classes;
 #[cfg(feature = "http")]
 mod watch;
-#[cfg(feature = "http")]
 mod watch_lost;

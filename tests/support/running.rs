@@ -57,10 +57,21 @@ impl Running {
         self.stdout.text()
     }
 
+    /// What it has written to standard error so far.
+    pub(crate) fn err(&self) -> String {
+        self.stderr.text()
+    }
+
     /// Waits until its standard output has this text.
     #[track_caller]
     pub(crate) fn wait_out(&self, text: &str) {
         until(format!("{text:?} on stdout"), || self.out().contains(text));
+    }
+
+    /// Waits until its standard error has this text.
+    #[track_caller]
+    pub(crate) fn wait_err(&self, text: &str) {
+        until(format!("{text:?} on stderr"), || self.err().contains(text));
     }
 
     /// Whether it has ended.
