@@ -176,6 +176,13 @@ impl Page {
         self.tab.find_element(selector).unwrap().click().unwrap_or_else(|error| panic!("{selector}: {error:#}"));
     }
 
+    /// Clicks where an element may be that goes by itself at any moment.
+    pub(crate) fn click_if_there(&self, selector: &str) {
+        if let Ok(element) = self.tab.find_element(selector) {
+            let _ = element.click();
+        }
+    }
+
     /// Presses a key: `a`, `Enter`, `Escape`.
     pub(crate) fn key(&self, name: &str) {
         self.tab.press_key(name).unwrap();
