@@ -30,6 +30,10 @@ pub(crate) enum Subcommand {
     /// Run a command, at most once at a time, and know how it ended
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArguments>),
+    /// Merge files, standard input and a command's output; filter, print and serve them
+    #[cfg(feature = "http")]
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(Box<LogsArguments>),
     /// Follow a run from anywhere to its end, and exit with its code
     #[cfg(feature = "http")]
     #[command(after_help = WATCH_EXAMPLES)]
@@ -59,6 +63,22 @@ Exit codes: the command's own; 124 timed out, 75 held by somebody else, 69 store
 unreachable, 74 a local file failed, 125 an error of towpath's own, 70 a thread of
 towpath's died, 126 can't be executed, 127 not found, 128+n ended by signal n,
 2 wrong usage.";
+
+#[cfg(feature = "http")]
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  Follow two logs through their rotation, errors only, each line with its file:
+    towpath logs -f --tail 10 --prefix --include '(?i)error' app.log db.log
+
+  Let others see a program's output, and the log that it writes:
+    towpath logs -f --listen :8080 --token-file /etc/towpath.token app.log -- app
+
+  Search what is there:
+    zcat old.log.gz | towpath logs --include timeout - new.log
+
+It ends when all sources have ended, and followed files with the command or by a
+signal. Exit codes: the command's own; 125 a source couldn't be read, or the live
+view not served; 128+n ended by signal n; 74 not all could be printed; 2 wrong usage.";
 
 #[cfg(feature = "http")]
 const WATCH_EXAMPLES: &str = "\
@@ -113,6 +133,47 @@ pub(crate) struct ListenArguments {
     /// How long a connection may stay without a request
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub(crate) idle_timeout: Duration,
+}
+
+#[cfg(feature = "http")]
+#[derive(Args)]
+pub(crate) struct LogsArguments {
+    /// Files to read; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// A command whose output is read too
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+
+    /// Go on at the files' ends, by their names, through rotation
+    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Sources")]
+    pub(crate) follow: bool,
+    /// Start with the last N lines of each file
+    #[arg(long, value_name = "N", help_heading = "Sources")]
+    pub(crate) tail: Option<u64>,
+    /// From TERM to KILL for the command
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration, help_heading = "Sources")]
+    pub(crate) kill_after: Duration,
+
+    /// Print only lines that match; may be repeated
+    #[arg(long, value_name = "REGEX", action = ArgAction::Append, help_heading = "Output")]
+    pub(crate) include: Vec<String>,
+    /// Don't print lines that match; may be repeated
+    #[arg(long, value_name = "REGEX", action = ArgAction::Append, help_heading = "Output")]
+    pub(crate) exclude: Vec<String>,
+    /// Begin each printed line with its source's name
+    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Output")]
+    pub(crate) prefix: bool,
+
+    #[command(flatten)]
+    pub(crate) live: ListenArguments,
+
+    /// Read settings from this file [default: /etc/towpath.conf]
+    #[arg(long, value_name = "FILE", help_heading = "Options")]
+    pub(crate) config: Option<PathBuf>,
+    /// Say more on standard error
+    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Options")]
+    pub(crate) verbose: bool,
 }
 
 #[cfg(feature = "http")]

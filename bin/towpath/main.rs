@@ -5,6 +5,8 @@ mod completions;
 mod config;
 #[cfg(feature = "http")]
 mod listen;
+#[cfg(feature = "http")]
+mod logs;
 mod run;
 mod voice;
 #[cfg(feature = "http")]
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
     };
     match arguments {
         cli::Subcommand::Run(arguments) => run::run(*arguments),
+        #[cfg(feature = "http")]
+        cli::Subcommand::Logs(arguments) => logs::logs(*arguments),
         #[cfg(feature = "http")]
         cli::Subcommand::Watch(arguments) => watch::watch(&arguments),
         cli::Subcommand::Completions { shell } => completions::print(shell),

@@ -4,16 +4,18 @@
 use crossbeam_channel::Receiver;
 
 #[cfg(feature = "http")]
-use super::listen::{Served, end_of};
+use super::listen::{Served, end_of, run_of};
 use super::outcome::Outcome;
 #[cfg(feature = "http")]
 use super::outcome::Verdict;
 #[cfg(feature = "http")]
-use super::output::Live;
+use super::output::{Live, STREAMS};
 use super::output::{Output, Plan};
 #[cfg(feature = "http")]
 use super::ping::Pings;
 use super::spec::Job;
+#[cfg(feature = "http")]
+use crate::live::Record;
 
 /// The audience of one run.
 #[derive(Default)]
@@ -39,7 +41,9 @@ impl Audience {
         if let Some(pings) = &self.pings {
             pings.start();
         }
-        (self.served, self.live) = job.listen.take().and_then(|listen| listen.begin(outcome)).unzip();
+        let sources = STREAMS.map(str::to_owned).to_vec();
+        let begun = job.listen.take().and_then(|listen| listen.begin(run_of(outcome), sources));
+        (self.served, self.live) = begun.map(|(served, feed)| (served, Live::new(feed))).unzip();
     }
 
     /// Where the run can be watched.
@@ -65,7 +69,7 @@ impl Audience {
     /// Tells the end, which is final: to the watchers at once, then to the monitor.
     pub(super) fn tell(&mut self, outcome: &mut Outcome, busy: u8) {
         if let Some(live) = self.live.take() {
-            live.into_feed().finish(end_of(outcome, busy));
+            live.into_feed().finish(Record::End(end_of(outcome, busy)));
         }
         // Who didn't get its turn, or was told to go before, has nothing to tell a monitor.
         let is_silent = matches!(outcome.verdict, Verdict::Held(_) | Verdict::Interrupted(_));

@@ -3,17 +3,16 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, select};
 
 use super::Outcome;
-use super::output::{Live, STREAMS};
 use super::signals::ends_a_run;
 use crate::clock::rfc3339;
 use crate::flow::tail::Feed;
 use crate::http::{Address, Config, Server, Stopper};
-use crate::live::{Broadcast, End, Run};
+use crate::live::{Broadcast, End, Record, Run};
 use crate::thread::{Worker, spawn};
 
 /// How long readers who are connected may take to get the end.
@@ -58,12 +57,13 @@ impl Listen {
         })
     }
 
-    /// Serves the run. `None`, once it was told why, if that can't be.
-    pub(super) fn begin(self, outcome: &Outcome) -> Option<(Served, Live)> {
-        match self.try_begin(outcome) {
+    /// Serves the run, whose lines' tags are indices into `sources`. `None`,
+    /// once it was told why, if that can't be.
+    pub(super) fn begin(self, run: Run, sources: Vec<String>) -> Option<(Served, Feed<Record>)> {
+        match self.try_begin(run, sources) {
             Ok((served, feed, told)) => {
                 told(Ok(&served.url));
-                Some((served, Live::new(feed)))
+                Some((served, feed))
             }
             Err((error, told)) => {
                 told(Err(&error));
@@ -72,13 +72,13 @@ impl Listen {
         }
     }
 
-    fn try_begin(self, outcome: &Outcome) -> Result<(Served, Feed<End>, Told), (io::Error, Told)> {
+    fn try_begin(self, run: Run, sources: Vec<String>) -> Result<(Served, Feed<Record>, Told), (io::Error, Told)> {
         let server = match Server::bind(&self.address, self.config.clone().stop_time(END_WITHIN)) {
             Ok(server) => server,
             Err(error) => return Err((error, self.told)),
         };
         let url = self.advertise.unwrap_or_else(|| url_of(server.local_address(), &self.config));
-        let (broadcast, feed) = Broadcast::new(run_of(outcome), STREAMS.map(str::to_owned).to_vec(), self.keep_bytes);
+        let (broadcast, feed) = Broadcast::new(run, sources, self.keep_bytes);
         let stopper = server.stopper();
         // Isolated: the run goes on though nobody can watch it any more.
         let serving = spawn("listen", move |_| server.serve(move |request, reply| broadcast.answer(request, reply)));
@@ -137,15 +137,16 @@ pub(super) fn end_of(outcome: &Outcome, busy: u8) -> End {
     }
 }
 
-fn run_of(outcome: &Outcome) -> Run {
-    Run {
-        run: outcome.run.clone(),
-        command: outcome.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-        key: outcome.key.clone(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        began: rfc3339(outcome.began),
-    }
+/// The run as readers get it.
+pub(super) fn run_of(outcome: &Outcome) -> Run {
+    let command = outcome.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    run_here(outcome.run.clone(), command, outcome.key.clone(), outcome.began)
+}
+
+/// A run of this process.
+pub(super) fn run_here(run: String, command: Vec<String>, key: Option<String>, began: SystemTime) -> Run {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Run { run, command, key, host, pid: std::process::id(), began: rfc3339(began) }
 }
 
 fn url_of(address: &Address, config: &Config) -> String {

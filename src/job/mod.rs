@@ -8,9 +8,13 @@
 mod audience;
 mod causes;
 mod environment;
+#[cfg(feature = "http")]
+mod interleave;
 mod lease;
 #[cfg(feature = "http")]
 mod listen;
+#[cfg(feature = "http")]
+pub mod logs;
 mod outcome;
 pub mod output;
 #[cfg(feature = "http")]

@@ -179,10 +179,9 @@ impl Job {
 }
 
 fn begin(job: &Job) -> Outcome {
-    let micros = unix_now().as_micros();
     Outcome {
         verdict: Verdict::Start(io::Error::other("it was never started")),
-        run: format!("{micros:013x}{:06x}", std::process::id()),
+        run: new_name(),
         argv: job.argv.clone(),
         key: job.once.as_ref().map(|once| once.request.key().as_str().to_owned()),
         fence: None,
@@ -204,6 +203,11 @@ fn begin(job: &Job) -> Outcome {
         pings: None,
         report_error: None,
     }
+}
+
+/// A name unlike any other run's of this host.
+pub(super) fn new_name() -> String {
+    format!("{:013x}{:06x}", unix_now().as_micros(), std::process::id())
 }
 
 fn report_begun(path: &Path, outcome: &Outcome) -> io::Result<()> {

@@ -40,6 +40,8 @@ pub(super) struct Session {
     pub(super) drain: Option<Drain>,
     /// The thread that carries our input to a pseudo-terminal.
     pub(super) feed: Option<Feed>,
+    /// A message: the run is to end, as nobody takes its output.
+    pub(super) unwanted: Receiver<()>,
     pub(super) seen: Seen,
     stop_passed_on: bool,
 }
@@ -80,6 +82,7 @@ impl Session {
             pump: None,
             drain: None,
             feed: None,
+            unwanted: never(),
             seen: Seen::default(),
             stop_passed_on: false,
         }
@@ -109,6 +112,12 @@ impl Session {
                     }
                 },
                 recv(pump_ended) -> _ => self.on_pump_ended(),
+                recv(self.unwanted) -> message => {
+                    self.unwanted = never();
+                    if message.is_ok() {
+                        self.ask(sig::SIGTERM, Moment::now() + self.kill_after);
+                    }
+                },
                 recv(late) -> _ => self.kept.wake_keeper(),
             }
         }

@@ -38,13 +38,7 @@ impl Streams {
 }
 
 fn on_streams(pass_stdin: bool, plan: Option<Plan>) -> io::Result<Streams> {
-    let stdin = if pass_stdin { duplicate(io::stdin())? } else { nothing_to_read()? };
-    // A command that reads from the terminal is its foreground; any other gets it when it asks (SIGTTIN).
-    let terminal = if pass_stdin { Terminal::of_stdin().filter(Terminal::is_ours) } else { None };
-    let place = match &terminal {
-        Some(terminal) => Place::Foreground(terminal.device()?),
-        None => Place::Background,
-    };
+    let (stdin, terminal, place) = input(pass_stdin)?;
     let ours = Ours { terminal, ..Ours::default() };
     let Some(plan) = plan else {
         let (stdout, stderr) = (duplicate(io::stdout())?, duplicate(io::stderr())?);
@@ -55,6 +49,18 @@ fn on_streams(pass_stdin: bool, plan: Option<Plan>) -> io::Result<Streams> {
     let pump = pump(from_stdout.into(), Some(from_stderr.into()), plan)?;
     let ours = Ours { pump: Some(pump), ..ours };
     Ok(Streams { stdin, stdout: stdout.into(), stderr: stderr.into(), place, ours })
+}
+
+/// The command's input, ours or none, with the terminal that is lent to it.
+pub(super) fn input(pass_stdin: bool) -> io::Result<(OwnedFd, Option<Terminal>, Place)> {
+    let stdin = if pass_stdin { duplicate(io::stdin())? } else { nothing_to_read()? };
+    // A command that reads from the terminal is its foreground; any other gets it when it asks (SIGTTIN).
+    let terminal = if pass_stdin { Terminal::of_stdin().filter(Terminal::is_ours) } else { None };
+    let place = match &terminal {
+        Some(terminal) => Place::Foreground(terminal.device()?),
+        None => Place::Background,
+    };
+    Ok((stdin, terminal, place))
 }
 
 fn on_pty(pass_stdin: bool, plan: Plan) -> io::Result<Streams> {

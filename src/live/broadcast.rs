@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::query::Query;
-use super::record::{End, Run};
+use super::record::{Record, Run};
 use super::{events, plain};
 use crate::clock::Moment;
 use crate::flow::tail::{Ending, Feed, Tail, tail};
@@ -39,13 +39,13 @@ pub(super) struct Shared {
     pub(super) sources: Vec<String>,
     /// For readers whose clock differs from ours.
     pub(super) began: Moment,
-    pub(super) tail: Tail<End>,
+    pub(super) tail: Tail<Record>,
 }
 
 impl Broadcast {
     /// A broadcast that keeps up to `keep_bytes` of lines for late readers, and
     /// the side that feeds it. A line's tag is the index of its name in `sources`.
-    pub fn new(run: Run, sources: Vec<String>, keep_bytes: usize) -> (Broadcast, Feed<End>) {
+    pub fn new(run: Run, sources: Vec<String>, keep_bytes: usize) -> (Broadcast, Feed<Record>) {
         let (feed, tail) = tail(keep_bytes);
         (Broadcast { shared: Arc::new(Shared { run, sources, began: Moment::now(), tail }) }, feed)
     }
@@ -91,8 +91,8 @@ impl Broadcast {
         let mut value = self.shared.run.to_json();
         let (state, end) = match &status.end {
             None => ("running", None),
-            Some(Ending::Finished(end)) => ("ended", Some(end.to_json())),
-            Some(Ending::Cut) => ("cut", None),
+            Some(Ending::Finished(Record::End(end))) => ("ended", Some(end.to_json())),
+            Some(Ending::Finished(Record::Gap(_)) | Ending::Cut) => ("cut", None),
         };
         value["state"] = state.into();
         value["end"] = end.into();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::broadcast::{BATCH_BYTES, BATCH_LINES, Shared};
 use super::query::Query;
+use super::record::Record;
 use crate::flow::tail::{Ending, Item, Line, Lines};
 use crate::flow::{Filter, Missed};
 use crate::http::sse::{Event, write_comment};
@@ -36,16 +37,18 @@ pub(super) fn serve(reply: Reply<'_>, query: &Query, of: &Shared) -> io::Result<
             control(&mut out, "gap", &gap(missed))?;
         }
         for item in &batch.items {
-            if let Item::Lines(some) = item {
-                lines.write(some, &mut out)?;
+            match item {
+                Item::Lines(some) => lines.write(some, &mut out)?,
+                Item::Record(Record::Gap(missed)) => control(&mut out, "gap", &gap(missed))?,
+                Item::Record(Record::End(_)) => {} // only ever the last
             }
         }
         match &batch.end {
-            Some(Ending::Finished(end)) => {
+            Some(Ending::Finished(Record::End(end))) => {
                 control(&mut out, "end", &end.to_json())?;
                 return out.finish();
             }
-            Some(Ending::Cut) => return out.fail(": cut\n"),
+            Some(Ending::Finished(Record::Gap(_)) | Ending::Cut) => return out.fail(": cut\n"),
             None => out.flush()?,
         }
         if batch.items.is_empty() && batch.missed.is_none() {

@@ -18,5 +18,5 @@ mod sse;
 mod watch;
 
 pub use broadcast::{Broadcast, PATHS};
-pub use record::{End, Id, Run};
+pub use record::{End, Id, Record, Run};
 pub use watch::{Seen, Watch, WatchError};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::broadcast::{BATCH_BYTES, BATCH_LINES};
 use super::query::Query;
-use super::record::End;
+use super::record::Record;
 use crate::flow::tail::{Ending, Item, Tail};
 use crate::flow::{Filter, Sieve};
 use crate::http::{ChunkWriter, Reply, Sent, Woken};
@@ -14,7 +14,7 @@ use crate::http::{ChunkWriter, Reply, Sent, Woken};
 const NAP: Duration = Duration::from_secs(60);
 
 /// Streams until the end, the client's going, or the server's stop.
-pub(super) fn serve(reply: Reply<'_>, query: &Query, tail: &Tail<End>) -> io::Result<Sent> {
+pub(super) fn serve(reply: Reply<'_>, query: &Query, tail: &Tail<Record>) -> io::Result<Sent> {
     let stream = reply.header("Content-Type", "text/plain; charset=utf-8").header("X-Content-Type-Options", "nosniff");
     let mut text = Text { out: stream.stream()?, sieve: sieve(&query.filter), ends_line: true };
     let mut cursor = tail.reader(query.start);
@@ -24,16 +24,20 @@ pub(super) fn serve(reply: Reply<'_>, query: &Query, tail: &Tail<End>) -> io::Re
             text.note(&missed.to_line(), &query.filter)?;
         }
         for item in &batch.items {
-            if let Item::Lines(lines) = item {
-                text.lines(lines.bytes())?;
+            match item {
+                Item::Lines(lines) => text.lines(lines.bytes())?,
+                Item::Record(Record::Gap(missed)) => text.note(&missed.to_line(), &query.filter)?,
+                Item::Record(Record::End(_)) => {} // only ever the last
             }
         }
         match &batch.end {
-            Some(Ending::Finished(end)) => {
+            Some(Ending::Finished(Record::End(end))) => {
                 text.note(&end.to_line(), &query.filter)?;
                 return text.out.finish();
             }
-            Some(Ending::Cut) => return text.out.fail("[towpath] cut: the run's towpath died"),
+            Some(Ending::Finished(Record::Gap(_)) | Ending::Cut) => {
+                return text.out.fail("[towpath] cut: the run's towpath died");
+            }
             None => {}
         }
         // While lines are waiting, so is their writing; only a quiet stream is waited for.

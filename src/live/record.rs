@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
+use crate::flow::Missed;
+
 /// Which run a stream is of.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Run {
@@ -20,6 +22,15 @@ pub struct Run {
     pub pid: u32,
     /// When it was asked for, RFC 3339.
     pub began: String,
+}
+
+/// What goes through a live stream between its lines, and as its last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Lines that are missing at this place, for every reader.
+    Gap(Missed),
+    /// The end, with which a feed is finished.
+    End(End),
 }
 
 /// How a run ended. In a stream it is the last record.

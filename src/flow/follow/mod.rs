@@ -50,6 +50,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How long a replaced file is read on after its last growth.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How long a stopped follower reads on: a file may grow faster than it is read.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// Replaced files that are kept open; beyond it the oldest is closed early.
 const MAX_HELD: usize = 16;
 
@@ -68,6 +71,7 @@ pub(super) fn follow(options: &LogFile, watcher: &Watcher, halt: &Halt, out: &mu
             follower.wait(halt);
         }
     }
+    follower.read_rest(&mut buffer, out);
     follower.finish(out);
     Ok(())
 }
@@ -190,6 +194,16 @@ impl Follower<'_> {
             recv(self.name.changed()) -> _ => {}
             recv(halt.receiver()) -> _ => {}
             default(limit) => self.watched = self.name.watch(self.watcher),
+        }
+    }
+
+    /// What was written before the stop and not yet seen, as far as that is done in a second.
+    fn read_rest(&mut self, buffer: &mut [u8], out: &mut Outlet) {
+        let until = Instant::now() + LAST_LOOK;
+        self.name.look(self.watcher);
+        self.take_arrivals(out);
+        while self.read(buffer, out) && Instant::now() < until {
+            out.flush();
         }
     }
 

@@ -1,9 +1,10 @@
 //! The lines of a run on their way to readers elsewhere, who can't slow it.
 
+use super::super::interleave::Interleave;
 use super::Stream;
+use crate::flow::Splitter;
 use crate::flow::tail::Feed;
-use crate::flow::{Piece, Splitter};
-use crate::live::End;
+use crate::live::Record;
 
 /// The names of the two streams, by their tags.
 pub const STREAMS: [&str; 2] = ["stdout", "stderr"];
@@ -11,62 +12,31 @@ pub const STREAMS: [&str; 2] = ["stdout", "stderr"];
 /// Both streams, split into lines, into one tail.
 #[derive(Debug)]
 pub struct Live {
-    feed: Feed<End>,
+    feed: Feed<Record>,
     splitters: [Splitter; 2],
-    lines: Lines,
-}
-
-/// Which stream is in the middle of a line that is too long to be held back.
-#[derive(Debug, Default)]
-struct Lines {
-    open: Option<Stream>,
+    lines: Interleave,
 }
 
 impl Live {
     /// Feeds this tail.
-    pub fn new(feed: Feed<End>) -> Live {
-        Live { feed, splitters: [Splitter::new(), Splitter::new()], lines: Lines::default() }
+    pub fn new(feed: Feed<Record>) -> Live {
+        Live { feed, splitters: [Splitter::new(), Splitter::new()], lines: Interleave::default() }
     }
 
     /// The feed, to be finished when the outcome is known.
-    pub fn into_feed(self) -> Feed<End> {
+    pub fn into_feed(self) -> Feed<Record> {
         self.feed
     }
 
     pub(super) fn push(&mut self, stream: Stream, chunk: &[u8]) {
         let Live { feed, splitters, lines } = self;
-        splitters[stream.index()].push_blocks(chunk, |piece| lines.push(feed, stream, piece));
+        splitters[stream.index()].push_blocks(chunk, |piece| lines.feed(feed, stream.index(), piece));
     }
 
     /// The stream has no more; what is left of it is a line without an end.
     pub(super) fn finish(&mut self, stream: Stream) {
         let Live { feed, splitters, lines } = self;
-        splitters[stream.index()].finish(|piece| lines.push(feed, stream, piece));
-    }
-}
-
-impl Lines {
-    /// The pieces of a long line must follow one another: if the other stream
-    /// comes between, the line ends there, and its rest is a line of its own.
-    fn push(&mut self, feed: &Feed<End>, stream: Stream, mut piece: Piece<'_>) {
-        match self.open {
-            Some(open) if open != stream => {
-                feed.push_tagged(tag(open), Piece { bytes: b"\n", start: false, end: true });
-                piece.start = true;
-            }
-            // Its own beginning was ended for the other stream's sake.
-            None => piece.start = true,
-            Some(_) => {}
-        }
-        self.open = (!piece.end).then_some(stream);
-        feed.push_tagged(tag(stream), piece);
-    }
-}
-
-fn tag(stream: Stream) -> u8 {
-    match stream {
-        Stream::Stdout => 0,
-        Stream::Stderr => 1,
+        splitters[stream.index()].finish(|piece| lines.feed(feed, stream.index(), piece));
     }
 }
 
@@ -77,7 +47,7 @@ mod tests {
 
     #[test]
     fn the_other_stream_comes_between_lines_and_never_into_one() {
-        let (feed, tail) = tail::<End>(1 << 20);
+        let (feed, tail) = tail::<Record>(1 << 20);
         let mut live = Live::new(feed);
         live.push(Stream::Stdout, b"one\nhalf");
         live.push(Stream::Stderr, b"err\n");

@@ -43,6 +43,8 @@ mod testing;
 #[cfg(feature = "http")]
 pub use live::{Live, STREAMS};
 pub use log::Log;
+#[cfg(feature = "http")]
+pub(super) use printer::Printer;
 pub use pump::{DRAIN_LIMIT, Drain, Plan, Pump};
 pub use show::Output;
 pub use tally::{LogTally, PrintTally, SpoolTally, Tally};

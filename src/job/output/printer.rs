@@ -14,7 +14,7 @@ use super::PrintTally;
 /// Ctrl-S, a slow pipe. That is meant to slow the child, so there is no
 /// deadline; what ends it is the other side, or the process's end.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(in crate::job) struct Printer {
     /// `None` once its reader has gone.
     to: Option<File>,
     mid_line: bool,
@@ -22,12 +22,12 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) fn new(to: OwnedFd) -> Printer {
+    pub(in crate::job) fn new(to: OwnedFd) -> Printer {
         Printer { to: Some(File::from(to)), mid_line: false, tally: PrintTally::default() }
     }
 
     /// Whether its reader has gone, so that nothing will ever be printed again.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(in crate::job) fn is_closed(&self) -> bool {
         self.to.is_none()
     }
 
@@ -37,7 +37,7 @@ impl Printer {
     }
 
     /// Writes all of it, or counts what could not be written.
-    pub(super) fn print(&mut self, bytes: &[u8]) {
+    pub(in crate::job) fn print(&mut self, bytes: &[u8]) {
         let (written, result) = match &self.to {
             Some(to) => write_all(to, bytes),
             None => (0, Ok(())),
@@ -52,6 +52,12 @@ impl Printer {
             }
             self.tally.error.get_or_insert(error);
         }
+    }
+
+    /// What became of what was printed.
+    #[cfg(feature = "http")]
+    pub(in crate::job) fn into_tally(self) -> PrintTally {
+        self.tally
     }
 
     /// The two streams' accounts in one.

@@ -1,0 +1,144 @@
+//! `towpath logs`: sources from the flags, and their end in words.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use signal_hook::consts as sig;
+use towpath::flow::Filter;
+use towpath::flow::merge::{LogFile, Source, StartAt};
+use towpath::job::logs::{Logs, LogsEnd, Notice};
+use towpath::job::{Listen, exit_code, with_causes};
+use towpath::process::adopt_orphans;
+use towpath::thread::signals::Signals;
+
+use crate::cli::LogsArguments;
+use crate::{listen, voice};
+
+/// What ends logs, in order the first time.
+const ENDING: [i32; 4] = [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM];
+
+/// What a command has to do with beside them.
+const PASSED_ON: [i32; 5] = [sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH, sig::SIGUSR1, sig::SIGUSR2];
+
+pub(crate) fn logs(arguments: LogsArguments) -> ExitCode {
+    voice::begin(arguments.verbose);
+    let command = arguments.command.first().map(|word| word.to_string_lossy().into_owned());
+    let logs = match merged(arguments) {
+        Ok(logs) => logs,
+        Err(line) => {
+            voice::error(&line);
+            return ExitCode::from(exit_code::USAGE);
+        }
+    };
+    let signals = match prepare(command.is_some()) {
+        Ok(signals) => signals,
+        Err(error) => {
+            voice::error(&format!("can't prepare to read: {error}"));
+            return ExitCode::from(exit_code::INTERNAL);
+        }
+    };
+    let end = logs.run(signals.receiver());
+    tell(&end, command.as_deref().unwrap_or_default());
+    ExitCode::from(end.exit_code())
+}
+
+fn prepare(with_command: bool) -> io::Result<Signals> {
+    if !with_command {
+        return Signals::listen(&ENDING);
+    }
+    adopt_orphans()?;
+    Signals::listen(&[&ENDING[..], &PASSED_ON].concat())
+}
+
+/// Logs as the flags describe them; one line if they don't make sense.
+fn merged(arguments: LogsArguments) -> Result<Logs, String> {
+    if arguments.files.is_empty() && arguments.command.is_empty() {
+        return Err(
+            "nothing to read: name files, - for standard input, or a command after -- (see towpath logs --help)"
+                .to_owned(),
+        );
+    }
+    let mut logs = Logs::new(Box::new(notice)).prefix(arguments.prefix).kill_after(arguments.kill_after);
+    let start_at = arguments.tail.map_or(StartAt::Beginning, StartAt::Last);
+    let mut takes_stdin = false;
+    for file in &arguments.files {
+        if file == Path::new("-") {
+            if std::mem::replace(&mut takes_stdin, true) {
+                return Err("standard input (-) can be read once only".to_owned());
+            }
+            logs = logs.source(Source::stdin().map_err(|error| format!("standard input: {error}"))?).no_stdin();
+            continue;
+        }
+        let file = LogFile::new(file).follow(arguments.follow).start_at(start_at);
+        logs = if arguments.follow { logs.followed(file) } else { logs.source(file) };
+    }
+    if !arguments.command.is_empty() {
+        logs = logs.command(arguments.command);
+    }
+    let filter = Filter::new(&arguments.include, &arguments.exclude).map_err(|error| {
+        let is_include = arguments.include.iter().any(|pattern| pattern == error.pattern());
+        format!("--{}: {}", if is_include { "include" } else { "exclude" }, with_causes(&error))
+    })?;
+    logs = logs.filter(filter);
+    let live = arguments.live;
+    if let Some(address) = live.listen.clone() {
+        let at = address.to_string();
+        logs = logs.listen(Listen {
+            address,
+            config: listen::config(&live)?,
+            advertise: live.advertise,
+            linger: live.linger,
+            keep_bytes: live.keep,
+            told: Box::new(move |told| match told {
+                Ok(url) => voice::note(&format!("live at {url}")),
+                Err(error) => voice::error(&format!("no live view at {at}: {error}; nothing was read")),
+            }),
+        });
+    }
+    Ok(logs)
+}
+
+fn notice(notice: &Notice<'_>) {
+    match notice {
+        Notice::Trouble { source, error } if error.kind() == io::ErrorKind::NotFound => {
+            voice::error(&format!("{source}: not there yet; still trying"));
+        }
+        Notice::Trouble { source, error } => {
+            voice::error(&format!("{source}: {}; still trying", with_causes(*error)));
+        }
+        Notice::Failed { source, error } => voice::error(&format!("{source}: {}", with_causes(*error))),
+    }
+}
+
+/// What went wrong with the whole of it; sources have been named before.
+fn tell(end: &LogsEnd, command: &str) {
+    if let Some(error) = &end.start_error {
+        voice::error(&format!("can't start: {}", with_causes(error)));
+    }
+    match &end.not_started {
+        Some(error) if error.kind() == io::ErrorKind::NotFound => {
+            voice::error(&format!("{command}: command not found"))
+        }
+        Some(error) => voice::error(&format!("{command} can't be executed: {error}")),
+        None => {}
+    }
+    if end.keeper_died {
+        voice::error(&format!("somebody killed the keeper of {command}; processes that it started may still run"));
+    }
+    if let Some(pid) = end.stuck {
+        voice::error(&format!("process {pid} of {command} outlived SIGKILL"));
+    }
+    if end.thread_died {
+        voice::error("a thread of towpath's died; lines may be missing");
+    }
+    if let Some(error) = end.unprinted() {
+        voice::error(&format!("{} bytes couldn't be printed: {error}", end.printed.lost_bytes));
+    }
+    if end.undelivered {
+        voice::note("the last lines were left out: nobody took them");
+    }
+    if end.long_lines > 0 {
+        voice::note(&format!("{} lines were longer than 64 KiB and judged by their beginning", end.long_lines));
+    }
+}
