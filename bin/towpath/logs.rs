@@ -118,7 +118,7 @@ fn tell(end: &LogsEnd, command: &str) {
     }
     match &end.not_started {
         Some(error) if error.kind() == io::ErrorKind::NotFound => {
-            voice::error(&format!("{command}: command not found"))
+            voice::error(&format!("{command}: command not found"));
         }
         Some(error) => voice::error(&format!("{command} can't be executed: {error}")),
         None => {}

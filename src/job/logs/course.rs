@@ -94,7 +94,7 @@ impl Course {
         if let Some(mut session) = self.session.take() {
             session.unwanted = unwanted;
             session.watch(signals);
-            take_seen(session.seen, &mut end);
+            take_seen(&session.seen, &mut end);
             // With its command a log is over; one that couldn't start has none.
             self.followed.stop();
             if end.not_started.is_some() {
@@ -178,7 +178,7 @@ impl Course {
     }
 }
 
-fn take_seen(seen: Seen, end: &mut LogsEnd) {
+fn take_seen(seen: &Seen, end: &mut LogsEnd) {
     end.status = seen.status;
     end.not_started = seen.not_started.map(io::Error::from_raw_os_error);
     end.keeper_died = seen.keeper_died;
