@@ -40,7 +40,6 @@ mod live_requests;
 mod live_slow;
 mod lock_directory;
 mod lock_file;
-#[cfg(feature = "http")]
 mod logs;
 mod output;
 mod pipe;
