@@ -90,6 +90,8 @@ fn who_comes_late_is_told_what_is_no_longer_kept() {
     let scene = Scene::new();
     let flags = ["--linger", "1h", "--keep", "64KiB", "--quiet-success"];
     let live = scene.serve(&flags, "seq 1 200000; echo last");
+    // Late is after the end: before it, a reader may be quick enough to miss nothing.
+    until("the end", || scene.curl(&[&live.at("/status")]).finish().out().contains("\"ended\""));
     let watched = scene.watch(&[&live.url]).finish();
     let out = watched.assert_code(0).out();
     assert!(out.ends_with("200000\nlast\n"));
