@@ -100,8 +100,6 @@ fn quiet(
     began: Instant,
     length: Duration,
 ) -> Result<(), String> {
-    settle(tally)?;
-    let before = tally.lines();
     let lines = (length.as_millis() / QUIET.as_millis()).max(1) as u32;
     let start = Instant::now();
     for number in 0..lines {
@@ -109,23 +107,15 @@ fn quiet(
         std::thread::sleep((start + QUIET * number).saturating_duration_since(Instant::now()));
         write(input, &timed_line(began))?;
     }
-    settle(tally)?;
-    let (got, all) = (tally.lines() - before, u64::from(lines) * readers as u64);
-    if got == all { Ok(()) } else { Err(format!("of {all} lines of a quiet stream {got} came")) }
-}
-
-/// Waits until nothing is on its way any more.
-fn settle(tally: &Tally) -> Result<(), String> {
+    let all = u64::from(lines) * readers as u64;
     let deadline = Instant::now() + PATIENCE;
-    let mut last = None;
-    while last != Some(tally.lines()) {
+    while tally.timed_lines() < all {
         tally.check()?;
         if Instant::now() > deadline {
-            return Err("the stream doesn't come to rest".to_owned());
+            return Err(format!("of {all} lines of a quiet stream {} came", tally.timed_lines()));
         }
-        last = Some(tally.lines());
-        // Nothing tells when the last has come: two looks a moment apart do.
-        std::thread::sleep(Duration::from_millis(200));
+        // To ask more often would load the machine that is measured.
+        std::thread::sleep(QUIET);
     }
     Ok(())
 }

@@ -16,14 +16,14 @@ use rustix::event::{Timespec, epoll};
 
 /// A line's length, as a log's are, its end included.
 pub(crate) const LINE_BYTES: usize = 107;
-/// Digits of a moment, in nanoseconds.
-const MOMENT_DIGITS: usize = 20;
+/// The mark and the digits of a moment, in nanoseconds.
+const MOMENT_BYTES: usize = 1 + 20;
 /// Read at a time.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// A line that carries the moment of its writing, on the clock of `began`.
 pub(crate) fn timed_line(began: Instant) -> Vec<u8> {
-    line(&format!("@{:020} ", began.elapsed().as_nanos()))
+    line(&format!("@{:0width$} ", began.elapsed().as_nanos(), width = MOMENT_BYTES - 1))
 }
 
 /// A line without a moment: what a flood is made of.
@@ -40,6 +40,7 @@ fn line(start: &str) -> Vec<u8> {
 #[derive(Default)]
 pub(crate) struct Tally {
     lines: AtomicU64,
+    timed_lines: AtomicU64,
     /// How many readers have got a line.
     reached: AtomicUsize,
     leave: AtomicBool,
@@ -78,6 +79,11 @@ impl Readers {
 impl Tally {
     pub(crate) fn lines(&self) -> u64 {
         self.lines.load(Ordering::Relaxed)
+    }
+
+    /// Those of [`timed_line`].
+    pub(crate) fn timed_lines(&self) -> u64 {
+        self.timed_lines.load(Ordering::Relaxed)
     }
 
     pub(crate) fn reached(&self) -> usize {
@@ -161,14 +167,16 @@ impl Reader {
                 tally.reached.fetch_add(1, Ordering::Relaxed);
             }
         }
+        let before = latencies.len();
         self.time(piece, now, latencies);
+        tally.timed_lines.fetch_add((latencies.len() - before) as u64, Ordering::Relaxed);
         Ok(())
     }
 
     fn time(&mut self, mut piece: &[u8], now: u64, latencies: &mut Vec<u64>) {
         while let Some(rest) = self.next_moment(piece) {
             piece = rest;
-            if self.partial.len() == MOMENT_DIGITS {
+            if self.partial.len() == MOMENT_BYTES {
                 let digits = std::str::from_utf8(&self.partial[1..]).unwrap_or_default();
                 latencies.extend(digits.parse::<u64>().ok().map(|then| now.saturating_sub(then)));
                 self.partial.clear();
@@ -179,7 +187,7 @@ impl Reader {
     /// Takes a moment, or its start, out of the piece: what is behind it.
     fn next_moment<'p>(&mut self, piece: &'p [u8]) -> Option<&'p [u8]> {
         let start = if self.partial.is_empty() { memchr(b'@', piece)? } else { 0 };
-        let taken = (MOMENT_DIGITS - self.partial.len()).min(piece.len() - start);
+        let taken = (MOMENT_BYTES - self.partial.len()).min(piece.len() - start);
         self.partial.extend_from_slice(&piece[start..start + taken]);
         (taken > 0).then(|| &piece[start + taken..])
     }
