@@ -45,6 +45,7 @@ mod output;
 mod pipe;
 mod process_child;
 mod process_tree;
+mod redis_fixtures;
 mod run_bad_input;
 mod run_config;
 mod run_cron;

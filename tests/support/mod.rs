@@ -9,8 +9,8 @@ pub(crate) mod groups;
 #[cfg(feature = "http")]
 pub(crate) mod live;
 pub(crate) mod process;
-#[cfg(feature = "http")]
 pub(crate) mod proxy;
+pub(crate) mod redis;
 pub(crate) mod running;
 pub(crate) mod scene;
 pub(crate) mod terminal;
