@@ -94,6 +94,7 @@ pub trait Hold: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`Error::is_unreachable`]; the lock then ends as if its holder had crashed.
+    /// [`Error::is_lost`] if it wasn't ours any more.
     fn give_back(&self) -> Result<(), Error>;
 }
 
@@ -174,9 +175,13 @@ pub enum Loss {
     /// It could not be renewed in time.
     #[error("it was not renewed in time")]
     Lapsed,
-    /// The store no longer has it: its file was deleted or replaced.
+    /// The store no longer has it: its file was deleted or replaced, its key was
+    /// deleted or evicted, or its server restarted without it.
     #[error("it was deleted from its store")]
     Deleted,
+    /// Somebody else has it.
+    #[error("somebody else has taken it")]
+    Taken,
 }
 
 /// What breaking a lock came to.

@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 #[error("{text}")]
 pub struct Error {
     class: Class,
+    lasting: bool,
     text: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -16,6 +17,7 @@ pub struct Error {
 enum Class {
     Unreachable,
     Held,
+    Lost,
 }
 
 impl Error {
@@ -25,17 +27,41 @@ impl Error {
         self.class == Class::Unreachable
     }
 
+    /// Whether it may work later without anybody's doing: the store is down or
+    /// can't be reached. One that refuses us, or isn't what its URL says, stays so.
+    pub fn may_pass(&self) -> bool {
+        self.class == Class::Unreachable && !self.lasting
+    }
+
     /// The lock is held, and this store can't take it from its holder.
     pub fn is_held(&self) -> bool {
         self.class == Class::Held
     }
 
+    /// The lock had ceased to be ours before it was given back: another may have
+    /// had it meanwhile.
+    pub fn is_lost(&self) -> bool {
+        self.class == Class::Lost
+    }
+
     pub(super) fn unreachable(text: impl Into<String>) -> Error {
-        Error { class: Class::Unreachable, text: text.into(), source: None }
+        Error { class: Class::Unreachable, lasting: false, text: text.into(), source: None }
     }
 
     pub(super) fn held(text: impl Into<String>) -> Error {
-        Error { class: Class::Held, text: text.into(), source: None }
+        Error { class: Class::Held, lasting: false, text: text.into(), source: None }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn lost(text: impl Into<String>) -> Error {
+        Error { class: Class::Lost, lasting: false, text: text.into(), source: None }
+    }
+
+    /// The same error, which won't pass by itself.
+    #[cfg(feature = "redis")]
+    pub(super) fn lasting(mut self) -> Error {
+        self.lasting = true;
+        self
     }
 
     pub(super) fn because(mut self, source: impl StdError + Send + Sync + 'static) -> Error {

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | none | `/run/lock/towpath-UID`, or `/tmp/towpath-UID` | one user of one host |
 //! | `file:DIR` | the directory | one user of one host |
+//! | `redis://...`, `redis-cluster://...`, `redis-quorum://...`, `redis-sentinel://...` | Redis | every host that reaches it |
 
 mod contract;
 mod error;
@@ -16,6 +17,8 @@ mod file;
 mod key;
 mod now;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod url;
 
 pub use contract::{Attempt, Broken, Claim, Contender, Hold, Holder, LockStore, Loss, NodeState, NodeView, Renewal};
@@ -23,7 +26,11 @@ pub use error::Error;
 pub use file::FileStore;
 pub use key::{InvalidKey, Key};
 pub use record::Record;
-pub use url::{InvalidStoreUrl, StoreUrl};
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
+pub use url::{InvalidStoreUrl, StoreAccess, StoreUrl};
+
+use url::Place;
 
 /// Opens the store that `url` names.
 ///
@@ -31,9 +38,10 @@ pub use url::{InvalidStoreUrl, StoreUrl};
 /// [`Error::is_unreachable`] if the store can't be used; the text names it,
 /// says what is wrong, and what to do.
 pub fn open(url: &StoreUrl) -> Result<Box<dyn LockStore>, Error> {
-    let store = match url.directory() {
-        None => FileStore::open_default()?,
-        Some(directory) => FileStore::open(directory)?,
-    };
-    Ok(Box::new(store))
+    Ok(match url.place() {
+        Place::Default => Box::new(FileStore::open_default()?),
+        Place::File(directory) => Box::new(FileStore::open(directory)?),
+        #[cfg(feature = "redis")]
+        Place::Redis(servers) => Box::new(RedisStore::open(servers, url.files())?),
+    })
 }

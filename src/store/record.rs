@@ -122,6 +122,13 @@ impl Record {
         })
     }
 
+    /// The same record with the fence that a store gave.
+    #[cfg(feature = "redis")]
+    pub(super) fn with_fence(mut self, fence: u64) -> Record {
+        self.fence = fence;
+        self
+    }
+
     /// The same record without its minimum hold.
     pub(super) fn without_hold(mut self) -> Record {
         self.hold_at_least = Duration::ZERO;

@@ -46,6 +46,10 @@ mod pipe;
 mod process_child;
 mod process_tree;
 mod redis_fixtures;
+#[cfg(feature = "redis")]
+mod redis_nodes;
+#[cfg(feature = "redis")]
+mod redis_store;
 mod run_bad_input;
 mod run_config;
 mod run_cron;

@@ -1,0 +1,160 @@
+//! One thread's way to the server of a lock: connects, finds the server anew
+//! when it moves, and keeps to a limit of time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
+
+use redis::{Connection, RedisError, RedisResult};
+
+use super::super::Error;
+use super::super::url::Address;
+use super::dial::{Dialer, set_limit};
+use super::fault::{Next, failed, next};
+use super::names::Names;
+use super::route::Route;
+use super::script::{Answer, Ask};
+use crate::clock::Moment;
+
+/// Between two looks for a server, while a failover goes on.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often a Cluster may send us on before we look for ourselves.
+const REDIRECTIONS: u32 = 8;
+
+/// A way to one server or Cluster.
+pub(super) struct Link {
+    dialer: Arc<Dialer>,
+    route: Route,
+    open: HashMap<Address, Connection>,
+    servers: HashMap<u16, Address>,
+}
+
+/// An attempt that failed.
+struct Failure {
+    address: Address,
+    error: RedisError,
+    /// The connection had been used before: the server may have closed it since.
+    stale: bool,
+}
+
+impl Link {
+    pub(super) fn new(dialer: Arc<Dialer>, route: Route) -> Link {
+        Link { dialer, route, open: HashMap::new(), servers: HashMap::new() }
+    }
+
+    /// Asks the server that has the lock of `names`, for at most `limit` in all.
+    ///
+    /// # Errors
+    /// No answer: whether the ask was done isn't known, unless
+    /// [`Error::is_unreachable`] came before anything was sent.
+    pub(super) fn put(&mut self, ask: &Ask, names: &Names, limit: Duration) -> Result<Answer, Error> {
+        let deadline = Moment::now() + limit;
+        let mut asking: Option<Address> = None;
+        let mut redirections = 0;
+        loop {
+            let failure = match self.try_put(ask, names, asking.take().as_ref(), deadline)? {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let late = deadline.has_passed();
+            match next(&failure.error) {
+                Next::Follow(address) if self.route.may_move() && redirections < REDIRECTIONS && !late => {
+                    redirections += 1;
+                    self.servers.insert(names.slot, address);
+                }
+                Next::AskAt(address) if self.route.may_move() && redirections < REDIRECTIONS && !late => {
+                    redirections += 1;
+                    asking = Some(address);
+                }
+                Next::LookAgain | Next::Follow(_) | Next::AskAt(_) if self.route.may_move() && !late => {
+                    self.forget(names.slot, &failure.address);
+                    // The servers tell nobody when they are done; the deadline ends it.
+                    sleep(PAUSE.min(deadline.remaining()));
+                }
+                Next::Reconnect => {
+                    self.forget(names.slot, &failure.address);
+                    if late || !(failure.stale || self.route.may_move()) {
+                        return Err(failed(&failure.address, failure.error));
+                    }
+                    if !failure.stale {
+                        // As above.
+                        sleep(PAUSE.min(deadline.remaining()));
+                    }
+                }
+                _ => {
+                    self.forget(names.slot, &failure.address);
+                    return Err(failed(&failure.address, failure.error));
+                }
+            }
+        }
+    }
+
+    /// Where the lock of `names` was last found.
+    pub(super) fn known_address(&self, names: &Names) -> Option<&Address> {
+        self.servers.get(&names.slot)
+    }
+
+    /// A new connection to the server of `names`, for the caller alone.
+    pub(super) fn dial(&mut self, names: &Names, limit: Duration) -> Result<Connection, Error> {
+        let address = self.server(names.slot, Moment::now() + limit)?;
+        self.dialer.dial(&address, limit).map_err(|error| {
+            self.forget(names.slot, &address);
+            failed(&address, error)
+        })
+    }
+
+    fn try_put(
+        &mut self,
+        ask: &Ask,
+        names: &Names,
+        asking: Option<&Address>,
+        deadline: Moment,
+    ) -> Result<Result<Answer, Failure>, Error> {
+        let address = match asking {
+            Some(address) => address.clone(),
+            None => self.server(names.slot, deadline)?,
+        };
+        let stale = self.open.contains_key(&address);
+        let answer = self.connection(&address, deadline).and_then(|connection| {
+            if asking.is_some() {
+                redis::cmd("ASKING").exec(connection)?;
+            }
+            ask.put(names, connection)
+        });
+        Ok(answer.map_err(|error| Failure { address, error, stale }))
+    }
+
+    fn server(&mut self, slot: u16, deadline: Moment) -> Result<Address, Error> {
+        if let Some(address) = self.servers.get(&slot) {
+            return Ok(address.clone());
+        }
+        let address = self.route.find(slot, &self.dialer, deadline)?;
+        self.servers.insert(slot, address.clone());
+        Ok(address)
+    }
+
+    fn connection(&mut self, address: &Address, deadline: Moment) -> RedisResult<&mut Connection> {
+        let limit = deadline.remaining();
+        if !self.open.contains_key(address) {
+            self.open.insert(address.clone(), self.dialer.dial(address, limit)?);
+        }
+        let connection = self.open.get_mut(address);
+        // It was inserted above if it wasn't there.
+        let connection = connection.ok_or((redis::ErrorKind::Client, "a connection is missing"))?;
+        set_limit(connection, limit)?;
+        Ok(connection)
+    }
+
+    fn forget(&mut self, slot: u16, address: &Address) {
+        self.open.remove(address);
+        self.servers.remove(&slot);
+        self.route.doubt(address);
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("route", &self.route).finish_non_exhaustive()
+    }
+}
