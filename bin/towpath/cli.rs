@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use towpath::clock::parse_duration;
 
 use crate::config::{self, Settings};
+use crate::store::StoreArguments;
 
 /// Run a job once across a fleet, and know how it ended
 #[derive(Parser)]
@@ -60,7 +61,7 @@ Examples:
 When the command ends, every process that it started and left behind is ended too.
 
 Exit codes: the command's own; 124 timed out, 75 held by somebody else, 69 store
-unreachable, 74 a local file failed, 125 an error of towpath's own, 70 a thread of
+unreachable, 79 the lock was lost, 74 a local file failed, 125 an error of towpath's own, 70 a thread of
 towpath's died, 126 can't be executed, 127 not found, 128+n ended by signal n,
 2 wrong usage.";
 
@@ -209,9 +210,15 @@ pub(crate) struct RunArguments {
     /// Run only if nobody else runs with this key
     #[arg(long, value_name = "KEY", help_heading = "At most once")]
     pub(crate) once: Option<String>,
-    /// Where locks are kept: file:DIR [default: a directory of this host's and user's]
-    #[arg(long, value_name = "URL", help_heading = "At most once")]
-    pub(crate) store: Option<String>,
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    /// How long a lock in Redis outlives its last renewal; 1s at least
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "At most once")]
+    pub(crate) ttl: Duration,
+    /// What to do when the store can't be used: fail (exit 69), skip (exit 0), or run without the lock
+    #[arg(long, value_name = "CHOICE", default_value = "fail", help_heading = "At most once")]
+    pub(crate) if_unreachable: Unreachable,
     /// How long to wait for the lock
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, help_heading = "At most once")]
     pub(crate) wait: Duration,
@@ -225,9 +232,9 @@ pub(crate) struct RunArguments {
     /// End the command and all it started after so long
     #[arg(long, value_name = "DURATION", value_parser = parse_limit, help_heading = "Limits")]
     pub(crate) timeout: Option<Duration>,
-    /// From TERM to KILL
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration, help_heading = "Limits")]
-    pub(crate) kill_after: Duration,
+    /// From TERM to KILL [default: 5s; with a lock in Redis, a quarter of --ttl if that is less]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
+    pub(crate) kill_after: Option<Duration>,
 
     /// Append every line of output to a file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -270,6 +277,14 @@ pub(crate) struct RunArguments {
     /// Say more on standard error
     #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Options")]
     pub(crate) verbose: bool,
+}
+
+/// `--if-unreachable`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Unreachable {
+    Fail,
+    Skip,
+    Run,
 }
 
 /// A duration that leaves a command any time at all.
@@ -373,8 +388,9 @@ fn check(variable: &str, value: &str) -> Result<(), String> {
 }
 
 /// What flags need, how that is written, and which they are.
-const NEEDED: [(&str, &str, &[&str]); 2] = [
-    ("once", "--once KEY", &["wait", "hold_at_least", "busy_exit"]),
+const NEEDED: [(&str, &str, &[&str]); 3] = [
+    ("once", "--once KEY", &["wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
+    ("store", "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
     (
         "listen",
         "--listen ADDR",

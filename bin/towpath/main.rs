@@ -8,6 +8,7 @@ mod listen;
 #[cfg(feature = "http")]
 mod logs;
 mod run;
+mod store;
 mod voice;
 #[cfg(feature = "http")]
 mod watch;

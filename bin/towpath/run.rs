@@ -7,17 +7,17 @@ use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts as sig;
 #[cfg(feature = "http")]
 use towpath::client::{Target, Trust};
-use towpath::clock::format_duration;
+use towpath::clock::{format_duration, rfc3339};
 use towpath::flow::Filter;
-use towpath::job::{Job, Once, Outcome, Verdict, exit_code, with_causes};
+use towpath::job::{IfUnreachable, Job, Once, Outcome, Unfit, Verdict, exit_code, with_causes};
 #[cfg(feature = "http")]
 use towpath::job::{Listen, PingTo};
-use towpath::lock::Request;
+use towpath::lock::{Lost, Request};
 use towpath::process::{Status, adopt_orphans, missing_here};
-use towpath::store::{Key, StoreUrl};
+use towpath::store::Key;
 use towpath::thread::signals::Signals;
 
-use crate::cli::RunArguments;
+use crate::cli::{RunArguments, Unreachable};
 #[cfg(feature = "http")]
 use crate::listen;
 use crate::voice;
@@ -77,7 +77,15 @@ fn outlive_file_limit() -> io::Result<()> {
 
 /// A job as the flags describe it; one line if they don't make sense.
 fn job(arguments: RunArguments) -> Result<Job, String> {
-    let mut job = Job::new(arguments.command.clone()).kill_after(arguments.kill_after).busy_exit(arguments.busy_exit);
+    let mut job = Job::new(arguments.command.clone()).busy_exit(arguments.busy_exit);
+    job = job.if_unreachable(match arguments.if_unreachable {
+        Unreachable::Fail => IfUnreachable::Fail,
+        Unreachable::Skip => IfUnreachable::Skip,
+        Unreachable::Run => IfUnreachable::Run,
+    });
+    if let Some(kill_after) = arguments.kill_after {
+        job = job.kill_after(kill_after);
+    }
     if let Some(key) = &arguments.once {
         job = job.once(once(key, &arguments)?);
     }
@@ -135,19 +143,25 @@ fn job(arguments: RunArguments) -> Result<Job, String> {
         let trust = Trust::default();
         job = job.ping(PingTo { target, trust });
     }
+    job.check().map_err(|unfit| match unfit {
+        Unfit::GraceTooLong { .. } => format!("--kill-after: {unfit}"),
+        _ => format!("--ttl: {unfit}"),
+    })?;
     Ok(job)
 }
 
 fn once(key: &str, arguments: &RunArguments) -> Result<Once, String> {
     let key = Key::new(key).map_err(|error| format!("--once: {}", with_causes(&error)))?;
-    let store: StoreUrl = match &arguments.store {
-        Some(url) => url.parse().map_err(|error| format!("--store: {}", with_causes(&error)))?,
-        None => StoreUrl::default(),
-    };
+    let store = arguments.store.url()?;
     let request =
         Request::new(key).hold_at_least(arguments.hold_at_least).command(Job::command_line(&arguments.command));
+    #[cfg(feature = "redis")]
+    let request = request.ttl(arguments.ttl);
     Ok(Once { store, request, wait: arguments.wait })
 }
+
+/// What a lock means that was found in other hands.
+const NOT_ALONE: &str = "another run may have begun before this one's end; see who deleted or took it";
 
 /// What the words about an outcome need beside it.
 struct Words {
@@ -183,11 +197,13 @@ impl Words {
             Verdict::TimedOut(_) => {
                 voice::error(&format!("{} was ended: it ran longer than {}", self.command, self.timeout));
             }
+            Verdict::LeaseLost { lost, .. } => self.tell_lost(lost, outcome),
             Verdict::Held(holder) => {
                 voice::note(&format!("{} is held by {holder}; nothing was run", outcome.key.as_deref().unwrap_or("")));
             }
             Verdict::Interrupted(_) => voice::note("the wait for the lock was interrupted; nothing was run"),
             Verdict::Store(error) => voice::error(&format!("{}; nothing was run", with_causes(error))),
+            Verdict::Skipped(error) => voice::note(&format!("{}; skipped, nothing was run", with_causes(error))),
             Verdict::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => {
                 voice::error(&format!("{}: command not found", self.command));
             }
@@ -196,10 +212,7 @@ impl Words {
                 voice::error(&format!("can't write {}: {error}; nothing was run", path.display()));
             }
             Verdict::Start(error) => voice::error(&format!("can't start {}: {}", self.command, with_causes(error))),
-            Verdict::Stuck(pid) => voice::error(&format!(
-                "process {pid} of {} outlived SIGKILL; its keeper stays with the lock until it is gone",
-                self.command
-            )),
+            Verdict::Stuck(pid) => self.tell_stuck(*pid, outcome),
             Verdict::KeeperDied { whole_tree: true } => {
                 voice::error(&format!("{} was ended: somebody killed its keeper", self.command));
             }
@@ -214,6 +227,26 @@ impl Words {
         self.tell_losses(outcome);
     }
 
+    fn tell_lost(&self, lost: &Lost, outcome: &Outcome) {
+        let at = rfc3339(lost.noticed.to_system_time());
+        let lost = with_causes(lost);
+        voice::error(&match outcome.started {
+            None => format!("{lost}, noticed at {at}; nothing was run"),
+            Some(_) => format!(
+                "{} was ended: {lost}, noticed at {at}; see why its store failed or lost it, and what was left half done",
+                self.command
+            ),
+        });
+    }
+
+    fn tell_stuck(&self, pid: i32, outcome: &Outcome) {
+        let lock = match outcome.ttl {
+            None => "its keeper stays with the lock until it is gone",
+            Some(_) => "its lock in Redis lapses nevertheless",
+        };
+        voice::error(&format!("process {pid} of {} outlived SIGKILL; {lock}", self.command));
+    }
+
     fn tell_losses(&self, outcome: &Outcome) {
         let by_itself = matches!(outcome.verdict, Verdict::Ended(_));
         if by_itself && outcome.left_behind > 0 {
@@ -221,11 +254,19 @@ impl Words {
             voice::note(&format!("{} left {what} behind ({}), ended with it", self.command, outcome.left_behind));
         }
         if let (Some(pid), false) = (outcome.stuck, matches!(outcome.verdict, Verdict::Stuck(_))) {
-            let what = "outlived SIGKILL; its keeper stays with the lock until it is gone";
-            voice::error(&format!("process {pid} of {} {what}", self.command));
+            self.tell_stuck(pid, outcome);
         }
-        if let Some(stuck) = &outcome.release_error {
-            voice::error(&format!("the lock couldn't be given back: {}", with_causes(stuck)));
+        if let (Some(lost), false) = (&outcome.lost, matches!(outcome.verdict, Verdict::LeaseLost { .. })) {
+            let lost = with_causes(lost);
+            if outcome.was_perhaps_not_alone() {
+                voice::error(&format!("{lost}; {NOT_ALONE}"));
+            } else {
+                voice::note(&format!("{lost}; the command had ended before that"));
+            }
+        }
+        if let Some(error) = &outcome.release_error {
+            let after = if outcome.was_perhaps_not_alone() { format!("; {NOT_ALONE}") } else { String::new() };
+            voice::error(&format!("the lock couldn't be given back: {}{after}", with_causes(error)));
         }
         if let Some(error) = &outcome.report_error {
             voice::error(&format!("can't write the report {}: {error}", self.report));

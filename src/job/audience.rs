@@ -72,7 +72,7 @@ impl Audience {
             live.into_feed().finish(Record::End(end_of(outcome, busy)));
         }
         // Who didn't get its turn, or was told to go before, has nothing to tell a monitor.
-        let is_silent = matches!(outcome.verdict, Verdict::Held(_) | Verdict::Interrupted(_));
+        let is_silent = matches!(outcome.verdict, Verdict::Held(_) | Verdict::Skipped(_) | Verdict::Interrupted(_));
         if let Some(pings) = self.pings.take().filter(|_| !is_silent) {
             outcome.pings = Some(pings.finish(outcome.success()));
         }

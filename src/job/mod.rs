@@ -25,6 +25,8 @@ mod session;
 mod signals;
 mod spec;
 mod streams;
+mod tether;
+mod unfit;
 
 pub use causes::with_causes;
 #[cfg(feature = "http")]
@@ -32,4 +34,5 @@ pub use listen::{END_WITHIN, Listen, Told};
 pub use outcome::{Outcome, Verdict, exit_code};
 #[cfg(feature = "http")]
 pub use ping::{PingTally, PingTo};
-pub use spec::{Job, Once};
+pub use spec::{IfUnreachable, Job, Once};
+pub use unfit::Unfit;

@@ -9,7 +9,7 @@ use super::output::Tally;
 use super::ping::PingTally;
 use crate::lock;
 use crate::process::Status;
-use crate::store::Holder;
+use crate::store::{Holder, Loss};
 use crate::thread::{ESSENTIAL_EXIT_CODE, Panic};
 
 /// How a run ended. Exactly one of these is true of it. A new one is a change
@@ -20,12 +20,23 @@ pub enum Verdict {
     Ended(Status),
     /// The time limit passed, and the command was ended. `None`: it couldn't be.
     TimedOut(Option<Status>),
+    /// The lock was lost while the command ran, or couldn't be renewed in time;
+    /// the command was ended.
+    LeaseLost {
+        /// How and when.
+        lost: lock::Lost,
+        /// How the command ended. `None`: it couldn't be ended, or the lease was
+        /// over before it could be started, see [`Outcome::started`].
+        status: Option<Status>,
+    },
     /// Somebody else holds the lock; nothing was started.
     Held(Holder),
     /// A signal came while we waited for the lock; nothing was started.
     Interrupted(i32),
     /// The lock's store can't be used; nothing was started.
     Store(lock::Error),
+    /// The same, and it was asked that this be no failure: [`IfUnreachable::Skip`](super::IfUnreachable::Skip).
+    Skipped(lock::Error),
     /// The command doesn't exist, or can't be executed (`execve(2)`).
     NotStarted(io::Error),
     /// A local file of ours can't be used; nothing was started.
@@ -63,6 +74,8 @@ pub mod exit_code {
     pub const FILE: u8 = 74;
     /// The other side cut or refused (`EX_PROTOCOL`).
     pub const CUT: u8 = 76;
+    /// The lock was lost while the command ran.
+    pub const LEASE_LOST: u8 = 79;
     /// The time limit passed, as with `timeout(1)`.
     pub const TIMED_OUT: u8 = 124;
     /// An error of towpath's own.
@@ -89,6 +102,12 @@ pub struct Outcome {
     pub key: Option<String>,
     /// The fencing token it ran with.
     pub fence: Option<u64>,
+    /// The ttl of its lease; `None` if it had none, or one that doesn't lapse.
+    pub ttl: Option<Duration>,
+    /// The lease was found lost, at whatever time before it was to be released.
+    pub lost: Option<lock::Lost>,
+    /// Why it ran without the lock, where that was asked for: [`IfUnreachable::Run`](super::IfUnreachable::Run).
+    pub unlocked: Option<lock::Error>,
     /// When it was asked for.
     pub began: SystemTime,
     /// How long it waited for its lock.
@@ -116,7 +135,8 @@ pub struct Outcome {
     pub output: Option<Tally>,
     /// Nobody took the last of the output, and who asked for the end didn't wait for that.
     pub undelivered: bool,
-    /// The lock couldn't be given back; it ends as if we had crashed.
+    /// The lock couldn't be given back, and ends as if we had crashed
+    /// (`is_unreachable`); or it was no longer ours.
     pub release_error: Option<lock::Error>,
     /// The pings, if there were to be any.
     #[cfg(feature = "http")]
@@ -126,21 +146,25 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the command ran, ended by itself with code 0, and nothing of its
-    /// log or of what it printed was lost.
+    /// Whether the command ran, ended by itself with code 0, nothing of its log
+    /// or of what it printed was lost, and its lock wasn't gone when it was to be
+    /// given back.
     pub fn success(&self) -> bool {
-        self.exit_code(exit_code::HELD) == 0
+        self.exit_code(exit_code::HELD) == 0 && !matches!(self.verdict, Verdict::Skipped(_))
     }
 
     /// The exit code of `towpath run`; `busy` is the one for a lock that somebody else holds.
     ///
     /// A command's success with an incomplete log, with output that couldn't be
-    /// printed, or without its report, is [`exit_code::FILE`].
+    /// printed, or without its report, is [`exit_code::FILE`]; one whose lock was
+    /// found in other hands at the end is [`exit_code::LEASE_LOST`].
     pub fn exit_code(&self, busy: u8) -> u8 {
         let code = match &self.verdict {
             Verdict::Ended(status) => status.code(),
             Verdict::TimedOut(_) => exit_code::TIMED_OUT,
+            Verdict::LeaseLost { .. } => exit_code::LEASE_LOST,
             Verdict::Held(_) => return busy,
+            Verdict::Skipped(_) => 0,
             Verdict::Interrupted(signal) => Status::Signaled(*signal).code(),
             Verdict::Store(_) => exit_code::UNREACHABLE,
             Verdict::NotStarted(error) => match error.kind() {
@@ -151,7 +175,11 @@ impl Outcome {
             Verdict::Start(_) | Verdict::Stuck(_) | Verdict::KeeperDied { .. } => exit_code::INTERNAL,
             Verdict::Essential { .. } => ESSENTIAL_EXIT_CODE,
         };
-        if code == 0 && self.lost_something() { exit_code::FILE } else { code }
+        match code {
+            0 if self.was_perhaps_not_alone() => exit_code::LEASE_LOST,
+            0 if self.lost_something() => exit_code::FILE,
+            code => code,
+        }
     }
 
     /// Whether nothing was run because it wasn't its turn.
@@ -165,9 +193,11 @@ impl Outcome {
             Verdict::Ended(Status::Exited(_)) => "exited",
             Verdict::Ended(Status::Signaled(_)) => "signaled",
             Verdict::TimedOut(_) => "timed-out",
+            Verdict::LeaseLost { .. } => "lease-lost",
             Verdict::Held(_) => "held",
             Verdict::Interrupted(_) => "interrupted",
             Verdict::Store(_) => "store-unreachable",
+            Verdict::Skipped(_) => "skipped",
             Verdict::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => "not-found",
             Verdict::NotStarted(_) => "cannot-execute",
             Verdict::File { .. } => "file-error",
@@ -175,6 +205,13 @@ impl Outcome {
             Verdict::KeeperDied { .. } => "keeper-died",
             Verdict::Essential { .. } => "thread-died",
         }
+    }
+
+    /// Whether the lock was found deleted or taken while the command may have run.
+    /// One that lapsed did so after the command's end, or it had been ended before.
+    pub fn was_perhaps_not_alone(&self) -> bool {
+        self.lost.as_ref().is_some_and(|lost| lost.loss != Loss::Lapsed)
+            || self.release_error.as_ref().is_some_and(|error| !error.is_unreachable())
     }
 
     fn lost_something(&self) -> bool {

@@ -51,6 +51,12 @@ pub(super) fn to_json(outcome: &Outcome, busy: u8) -> Value {
         "exit_code": outcome.exit_code(busy),
         "error": error_of(&outcome.verdict),
         "fence": outcome.fence,
+        "lease": outcome.ttl.map(|ttl| json!({
+            "ttl_ms": ms(ttl),
+            "lost": outcome.lost.as_ref().map(|lost| with_causes(lost)),
+            "lost_noticed": outcome.lost.as_ref().map(|lost| rfc3339(lost.noticed.to_system_time())),
+        })),
+        "ran_without_lock": outcome.unlocked.as_ref().map(|error| with_causes(error)),
         "holder": holder_of(&outcome.verdict),
         "waited_ms": ms(outcome.waited),
         "started": outcome.started.map(rfc3339),
@@ -132,7 +138,8 @@ fn holder_of(verdict: &Verdict) -> Value {
 
 fn error_of(verdict: &Verdict) -> Value {
     match verdict {
-        Verdict::Store(error) => with_causes(error).into(),
+        Verdict::Store(error) | Verdict::Skipped(error) => with_causes(error).into(),
+        Verdict::LeaseLost { lost, .. } => with_causes(lost).into(),
         Verdict::NotStarted(error) | Verdict::Start(error) => with_causes(error).into(),
         Verdict::File { path, error } => format!("{}: {error}", path.display()).into(),
         Verdict::Stuck(pid) => format!("process {pid} outlived SIGKILL").into(),

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use signal_hook::consts as sig;
 
 use super::audience::Audience;
+use super::causes::with_causes;
 use super::environment::{self, Told};
 use super::lease::{release, take_lease};
 #[cfg(feature = "http")]
@@ -18,8 +19,9 @@ use super::output::{Log, Output, Tally};
 use super::report;
 use super::session::{Seen, Session};
 use super::signals::wait_or_die;
-use super::spec::{Job, Once};
+use super::spec::{IfUnreachable, Job, Once};
 use super::streams::Streams;
+use super::tether::{Tether, default_grace};
 use crate::clock::{Moment, unix_now};
 use crate::lock::Lease;
 use crate::process::{Kept, Reason, Spec, Status, Terminal};
@@ -36,6 +38,10 @@ impl Job {
     /// resume command and process; others are passed on.
     pub fn run(mut self, signals: &Receiver<i32>) -> Outcome {
         let mut outcome = begin(&self);
+        if let Err(unfit) = self.check() {
+            outcome.verdict = Verdict::Start(io::Error::new(io::ErrorKind::InvalidInput, unfit));
+            return outcome;
+        }
         let busy = self.busy_exit;
         let report = self.report.take();
         if let Some(path) = &report
@@ -65,19 +71,37 @@ impl Job {
             }
         };
         let asked = Moment::now();
-        let lease = match self.take_once().map(|once| take_lease(once, signals)).transpose() {
+        let open = self.locks.take();
+        let ttl = self.once.as_ref().map(|once| once.request.ttl_wanted());
+        let taken = self.take_once().map(|once| take_lease(once, open, signals)).transpose();
+        outcome.waited = asked.elapsed();
+        let lease = match taken.or_else(|verdict| self.without_lease(*verdict, outcome)) {
             Ok(lease) => lease,
             Err(verdict) => {
-                outcome.waited = asked.elapsed();
                 outcome.interrupted = matches!(*verdict, Verdict::Interrupted(sig::SIGINT));
                 outcome.verdict = *verdict;
                 return;
             }
         };
-        outcome.waited = asked.elapsed();
         outcome.fence = lease.as_ref().map(Lease::fence);
+        outcome.ttl = ttl.filter(|_| lease.as_ref().is_some_and(|lease| lease.valid_until() != Moment::NEVER));
         audience.gather(&mut self, outcome);
         self.command(signals, log, lease, audience, outcome);
+    }
+
+    /// What there is to do without the lock: to run all the same, or the verdict.
+    fn without_lease(&self, verdict: Verdict, outcome: &mut Outcome) -> Result<Option<Lease>, Box<Verdict>> {
+        match (self.if_unreachable, verdict) {
+            (IfUnreachable::Run, Verdict::Store(error)) if error.is_unreachable() => {
+                log::warn!("{}; the command runs without its lock", with_causes(&error));
+                outcome.unlocked = Some(error);
+                Ok(None)
+            }
+            (IfUnreachable::Skip, Verdict::Store(error)) if error.is_unreachable() => {
+                Err(Box::new(Verdict::Skipped(error)))
+            }
+            (_, verdict) => Err(Box::new(verdict)),
+        }
     }
 
     /// The lock to run under, with the URL that its record shall name.
@@ -100,7 +124,8 @@ impl Job {
         outcome: &mut Outcome,
     ) {
         let started = Moment::now();
-        let mut session = match self.start(log, lease.as_ref(), audience, outcome) {
+        let grace = self.kill_after.unwrap_or_else(|| default_grace(outcome.ttl));
+        let mut session = match self.start(log, lease.as_ref(), grace, audience, outcome) {
             Ok(session) => session,
             Err(error) => {
                 outcome.verdict = Verdict::Start(error);
@@ -116,9 +141,15 @@ impl Job {
         outcome.ran = started.elapsed();
         // The keys typed from now on aren't the command's.
         session.feed = None;
-        let stuck = session.seen.stuck.is_some();
-        if stuck {
-            // Its keeper goes on holding the lock: letting go here would free it under the process.
+        let ended_with_lease = session.seen.ended_with_lease();
+        outcome.lost = session.seen.lost.take();
+        if let Some(lease) = lease.as_ref().filter(|_| ended_with_lease && outcome.lost.is_none()) {
+            // Its end is near, or passed while we were stopped.
+            outcome.lost = Some(lease.check().err().unwrap_or_else(|| lease.given_up()));
+        }
+        if session.seen.stuck.is_some() {
+            // Its keeper goes on holding the lock, if that is one which a process can
+            // hold: letting go here would free it under the process.
             drop(lease);
         } else {
             release(lease, outcome);
@@ -128,7 +159,7 @@ impl Job {
             drain.tree_gone();
         }
         if let Some(pump) = pump {
-            take_output(pump, &mut seen, signals, self.kill_after);
+            take_output(pump, &mut seen, signals, grace);
         }
         // Our own terminal comes back to its settings before anything more is printed on it.
         drop(pty);
@@ -136,13 +167,14 @@ impl Job {
         if let Some(output) = &mut seen.output {
             audience.take_back(output);
         }
-        conclude(seen, signals, self.kill_after, outcome);
+        conclude(seen, signals, grace, outcome);
     }
 
     fn start(
         &mut self,
         log: Option<Log>,
         lease: Option<&Lease>,
+        grace: Duration,
         audience: &mut Audience,
         outcome: &Outcome,
     ) -> io::Result<Session> {
@@ -155,6 +187,7 @@ impl Job {
             url: audience.url(),
         };
         let foreground = streams.ours.terminal.is_some();
+        let tether = lease.zip(outcome.ttl).and_then(|(lease, ttl)| Tether::to(lease, ttl, grace));
         let kept = Kept::start(Spec {
             argv: self.argv.clone(),
             env: environment::for_command(std::env::vars_os(), &told),
@@ -163,9 +196,11 @@ impl Job {
             stderr: streams.stderr,
             place: streams.place,
             held: held.into_iter().collect(),
-            kill_after: self.kill_after,
+            kill_after: grace,
+            lease: tether.as_ref().map(Tether::limit),
         })?;
-        let mut session = Session::new(kept, self.kill_after);
+        let mut session = Session::new(kept, grace);
+        session.tether = tether;
         session.terminal = streams.ours.terminal;
         session.foreground = foreground;
         session.pty = streams.ours.pty;
@@ -185,6 +220,9 @@ fn begin(job: &Job) -> Outcome {
         argv: job.argv.clone(),
         key: job.once.as_ref().map(|once| once.request.key().as_str().to_owned()),
         fence: None,
+        ttl: None,
+        lost: None,
+        unlocked: None,
         began: SystemTime::now(),
         waited: Duration::ZERO,
         started: None,
@@ -249,6 +287,7 @@ fn conclude(seen: Seen, signals: &Receiver<i32>, patience: Duration, outcome: &m
     outcome.interrupted = seen.status.and_then(Status::signal) == Some(sig::SIGINT)
         && (seen.interrupted_alone || seen.asked_by == Some(sig::SIGINT));
     outcome.interrupted_alone = seen.interrupted_alone;
+    let ended_with_lease = seen.ended_with_lease();
     let output = seen.output;
     outcome.verdict = if let Some((thread, panic)) = seen.essential {
         Verdict::Essential { thread, panic }
@@ -259,6 +298,11 @@ fn conclude(seen: Seen, signals: &Receiver<i32>, patience: Duration, outcome: &m
         Verdict::KeeperDied { whole_tree: seen.ended_without_keeper }
     } else if seen.cause == Some(Reason::Timeout) {
         Verdict::TimedOut(seen.status)
+    } else if let Some(lost) = outcome.lost.clone().filter(|_| ended_with_lease) {
+        if seen.too_late {
+            outcome.started = None;
+        }
+        Verdict::LeaseLost { lost, status: seen.status }
     } else if let Some(pid) = seen.stuck {
         Verdict::Stuck(pid)
     } else if let Some(status) = seen.status {

@@ -11,9 +11,12 @@ use crossbeam_channel::{Receiver, never, select};
 use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts as sig;
 
+use super::lease::RENEWAL;
 use super::output::{Drain, Output};
 use super::signals::{ends_a_run, suspend};
+use super::tether::Tether;
 use crate::clock::Moment;
+use crate::lock::Lost;
 use crate::process::{Event, Feed, Kept, Limit, Pty, RawMode, Reason, Status, Terminal};
 use crate::thread::signals::ignored_at_start;
 use crate::thread::{Panic, Worker};
@@ -42,8 +45,12 @@ pub(super) struct Session {
     pub(super) feed: Option<Feed>,
     /// A message: the run is to end, as nobody takes its output.
     pub(super) unwanted: Receiver<()>,
+    /// The lease it runs under, if that lapses.
+    pub(super) tether: Option<Tether>,
     pub(super) seen: Seen,
     stop_passed_on: bool,
+    /// When we asked for what is left to be killed.
+    kill_at: Option<Moment>,
 }
 
 /// What has been seen of a run.
@@ -55,6 +62,12 @@ pub(super) struct Seen {
     pub(super) left_behind: u32,
     /// Why the keeper ended the command, if it did.
     pub(super) cause: Option<Reason>,
+    /// The lease was found lost before the tree was gone.
+    pub(super) lost: Option<Lost>,
+    /// And that was why we asked the keeper for the end, nothing before.
+    pub(super) ended_for_loss: bool,
+    /// The lease was over before the command could be started.
+    pub(super) too_late: bool,
     /// The first signal by which somebody asked for the end.
     pub(super) asked_by: Option<i32>,
     pub(super) stuck: Option<i32>,
@@ -70,6 +83,15 @@ pub(super) struct Seen {
     pub(super) undelivered: bool,
 }
 
+impl Seen {
+    /// Whether the command was ended, or not even started, because its lease was
+    /// over. One that ended by itself was ended by nobody.
+    pub(super) fn ended_with_lease(&self) -> bool {
+        let by_us = self.ended_for_loss && self.cause == Some(Reason::Asked);
+        self.too_late || by_us || self.cause == Some(Reason::Lease)
+    }
+}
+
 impl Session {
     pub(super) fn new(kept: Kept, kill_after: Duration) -> Session {
         Session {
@@ -83,8 +105,10 @@ impl Session {
             drain: None,
             feed: None,
             unwanted: never(),
+            tether: None,
             seen: Seen::default(),
             stop_passed_on: false,
+            kill_at: None,
         }
     }
 
@@ -95,6 +119,8 @@ impl Session {
         loop {
             let pump_ended = self.pump.as_ref().map_or_else(never, |pump| pump.ended().clone());
             let late = self.keeper_is_late_in();
+            let (renewed, lost) =
+                self.tether.as_ref().map_or_else(|| (never(), never()), |tie| (tie.renewed.clone(), tie.lost.clone()));
             select! {
                 recv(self.kept.events()) -> event => match event {
                     Ok(event) => if self.on_event(&event) { break },
@@ -118,6 +144,12 @@ impl Session {
                         self.ask(sig::SIGTERM, Moment::now() + self.kill_after);
                     }
                 },
+                // A renewal that can't be told any more is no news: `lost` tells the same.
+                recv(renewed) -> until => match until {
+                    Ok(until) => self.on_renewed(until),
+                    Err(_) => self.on_lost(lost.try_recv().ok()),
+                },
+                recv(lost) -> lost => self.on_lost(lost.ok()),
                 recv(late) -> _ => self.kept.wake_keeper(),
             }
         }
@@ -130,6 +162,10 @@ impl Session {
             Event::Started { pid } => self.seen.pid = Some(pid),
             Event::NotStarted { errno } => {
                 self.seen.not_started = Some(errno);
+                return true;
+            }
+            Event::TooLate => {
+                self.seen.too_late = true;
                 return true;
             }
             Event::Stopped { signal } => self.on_stopped(signal),
@@ -194,8 +230,30 @@ impl Session {
         }
     }
 
+    fn on_renewed(&mut self, until: Moment) {
+        if let Some(tether) = &mut self.tether {
+            // As `ask`.
+            let _: std::io::Result<()> = self.kept.limit(Reason::Lease, tether.moved(until));
+        }
+    }
+
+    /// Somebody else may have the lock: the tree ends. The keeper's deadline for
+    /// it stands, and is never later than before. `None`: nobody renews it any more.
+    fn on_lost(&mut self, lost: Option<Lost>) {
+        let Some(tether) = &mut self.tether else { return };
+        let kill_at = (Moment::now() + self.kill_after).min(tether.limit().kill_at);
+        // Both are told once.
+        (tether.renewed, tether.lost) = (never(), never());
+        let Some(lost) = lost else { return self.essential_died(RENEWAL, None) };
+        let seen = &mut self.seen;
+        seen.ended_for_loss = seen.asked_by.is_none() && seen.essential.is_none();
+        seen.lost.get_or_insert(lost);
+        self.ask(sig::SIGTERM, kill_at);
+    }
+
     /// The keeper's death, the only reason for an order to fail, comes as an event.
-    fn ask(&self, signal: i32, kill_at: Moment) {
+    fn ask(&mut self, signal: i32, kill_at: Moment) {
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |before| before.min(kill_at)));
         let _: std::io::Result<()> = self.kept.end(signal, kill_at);
     }
 
@@ -284,12 +342,10 @@ impl Session {
 
     /// A channel that rings when the keeper should have ended the tree by now.
     fn keeper_is_late_in(&self) -> Receiver<std::time::Instant> {
-        let asked = self.seen.asked_by.is_some();
-        match self.timeout_at {
-            Some(at) => crossbeam_channel::after((at + self.kill_after + KEEPER_LATE).remaining().max(KEEPER_LATE)),
-            None if asked => crossbeam_channel::after(self.kill_after + KEEPER_LATE),
-            None => never(),
-        }
+        let of_timeout = self.timeout_at.map(|at| at + self.kill_after);
+        let of_lease = self.tether.as_ref().map(|tether| tether.limit().kill_at);
+        let due = [self.kill_at, of_timeout, of_lease].into_iter().flatten().min();
+        due.map_or_else(never, |due| crossbeam_channel::after((due + KEEPER_LATE).remaining().max(KEEPER_LATE)))
     }
 
     /// Sets the time limit; the keeper counts it.

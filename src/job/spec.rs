@@ -2,18 +2,17 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "http")]
 use super::listen::Listen;
 #[cfg(feature = "http")]
 use super::ping::PingTo;
+use super::unfit::Unfit;
 use crate::flow::Filter;
-use crate::lock::Request;
+use crate::lock::{Locks, Request};
 use crate::store::StoreUrl;
-
-/// From TERM to KILL unless [`Job::kill_after`] says otherwise.
-const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(5);
 
 /// At most one run at a time of all that ask for the same key of the same store.
 #[derive(Clone, Debug)]
@@ -26,6 +25,18 @@ pub struct Once {
     pub wait: Duration,
 }
 
+/// What becomes of a run whose lock's store can't be used, for whatever reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IfUnreachable {
+    /// It isn't run, and fails: [`Verdict::Store`](super::Verdict::Store). The default.
+    #[default]
+    Fail,
+    /// It isn't run, and that is no failure: [`Verdict::Skipped`](super::Verdict::Skipped).
+    Skip,
+    /// It runs without the lock, perhaps beside others: [`Outcome::unlocked`](super::Outcome::unlocked).
+    Run,
+}
+
 /// A command to run. Defaults: no lock, no time limit, standard input passed
 /// on, output straight to our own streams.
 #[derive(Debug)]
@@ -33,8 +44,11 @@ pub struct Once {
 pub struct Job {
     pub(super) argv: Vec<OsString>,
     pub(super) once: Option<Once>,
+    pub(super) locks: Option<Arc<Locks>>,
+    pub(super) if_unreachable: IfUnreachable,
     pub(super) timeout: Option<Duration>,
-    pub(super) kill_after: Duration,
+    /// `None`: what fits the lease, see [`Job::kill_after`].
+    pub(super) kill_after: Option<Duration>,
     pub(super) stdin: bool,
     pub(super) pty: bool,
     pub(super) log: Option<PathBuf>,
@@ -54,8 +68,10 @@ impl Job {
         Job {
             argv: argv.into_iter().map(Into::into).collect(),
             once: None,
+            locks: None,
+            if_unreachable: IfUnreachable::default(),
             timeout: None,
-            kill_after: DEFAULT_KILL_AFTER,
+            kill_after: None,
             stdin: true,
             pty: false,
             log: None,
@@ -76,6 +92,20 @@ impl Job {
         self
     }
 
+    /// Takes the lock from these, which are open already, and not from the store
+    /// that [`Once::store`] names. They count as ones that lapse.
+    pub fn locks(mut self, locks: Arc<Locks>) -> Job {
+        self.locks = Some(locks);
+        self
+    }
+
+    /// What to do when the lock's store can't be used. Defaults to
+    /// [`IfUnreachable::Fail`].
+    pub fn if_unreachable(mut self, choice: IfUnreachable) -> Job {
+        self.if_unreachable = choice;
+        self
+    }
+
     /// Ends the command's tree so long after its start. The keeper counts it, so
     /// it holds though we are stopped, and suspend counts.
     pub fn timeout(mut self, timeout: Duration) -> Job {
@@ -84,10 +114,22 @@ impl Job {
     }
 
     /// From the signal that asks the tree to end to the one that kills it.
-    /// Defaults to 5 s.
+    /// Defaults to 5 s; under a lease that lapses, to a quarter of its ttl if that
+    /// is less, and it may be half of it at most.
     pub fn kill_after(mut self, kill_after: Duration) -> Job {
-        self.kill_after = kill_after;
+        self.kill_after = Some(kill_after);
         self
+    }
+
+    /// Whether the settings fit each other. [`Job::run`] asks too, and runs
+    /// nothing if they don't.
+    ///
+    /// # Errors
+    /// [`Unfit`], which says what to change.
+    pub fn check(&self) -> Result<(), Unfit> {
+        let Some(once) = &self.once else { return Ok(()) };
+        let lapses = self.locks.is_some() || once.store.lapses();
+        Unfit::check(once.request.ttl_wanted(), self.kill_after.filter(|_| lapses))
     }
 
     /// Gives the command an empty standard input instead of ours.

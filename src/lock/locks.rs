@@ -1,16 +1,23 @@
 //! The locks of one store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::renewal::Renewer;
 use super::{Error, Lease, Request};
 use crate::clock::Moment;
 use crate::store::{Attempt, Broken, Contender, Holder, Key, LockStore, NodeView, StoreUrl};
 use crate::thread::Stop;
 
 /// The locks of one store. Leases outlive it.
+///
+/// Leases that lapse are renewed by one thread for all of them, `lock-renewal`,
+/// which starts with the first. The last of the locks and their leases stops it,
+/// and waits at most 100 ms for its end.
 #[derive(Debug)]
 pub struct Locks {
     store: Box<dyn LockStore>,
+    renewer: Arc<Renewer>,
 }
 
 /// How asking for a lock ended.
@@ -36,7 +43,7 @@ impl Locks {
 
     /// The locks of a store that is open already.
     pub fn over(store: Box<dyn LockStore>) -> Locks {
-        Locks { store }
+        Locks { store, renewer: Arc::default() }
     }
 
     /// Tries once, without waiting for the holder. Of any number who try at once,
@@ -62,8 +69,12 @@ impl Locks {
             if stop.is_set() {
                 return Ok(Acquired::Stopped);
             }
-            match contender.try_take(request.claim())? {
-                Attempt::Taken(hold) => return Ok(Acquired::Lease(Lease::new(request.key().clone(), hold))),
+            let (claim, asked) = (request.claim(), Moment::now());
+            match contender.try_take(claim)? {
+                Attempt::Taken(hold) => {
+                    let lease = Lease::new(request.key().clone(), hold, claim.ttl, asked, &self.renewer);
+                    return Ok(Acquired::Lease(lease));
+                }
                 Attempt::Held(holder) if deadline.has_passed() => return Ok(Acquired::Held(holder)),
                 Attempt::Held(_) => contender.wait_for_change(deadline, stop),
             }

@@ -2,7 +2,8 @@
 //!
 //! [`Locks`] is one store's locks; a [`Request`] asks for one; a [`Lease`] is
 //! the proof of holding it, and ends in exactly one of two ways: by
-//! [`Lease::release`], or by a [`Lost`] that says when that was noticed.
+//! [`Lease::release`], or by a [`Lost`] that says when that was noticed. One
+//! that lapses is renewed by a thread until then.
 //! Which promise a store can keep is said with the store; what runs under the
 //! lease is for `job`.
 //!
@@ -26,6 +27,7 @@
 
 mod lease;
 mod locks;
+mod renewal;
 mod request;
 
 pub use crate::store::Error;

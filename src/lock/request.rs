@@ -50,6 +50,11 @@ impl Request {
         &self.key
     }
 
+    /// How long it outlives its last renewal, if it lapses: see [`Request::ttl`].
+    pub fn ttl_wanted(&self) -> Duration {
+        self.claim.ttl
+    }
+
     pub(super) fn claim(&self) -> &Claim {
         &self.claim
     }

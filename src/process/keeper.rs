@@ -99,7 +99,7 @@ impl Keeper {
         let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         let mut frames = Frames::default();
         let Some((order, mut given)) = receive_start(&control, &mut frames)? else { return Ok(None) };
-        let Order::Start { version, argv, foreground, pty, kill_after } = order else {
+        let Order::Start { version, argv, foreground, pty, kill_after, lease } = order else {
             return Err(io::Error::other("the first order wasn't to start"));
         };
         if version != env!("CARGO_PKG_VERSION") || given.len() < 3 {
@@ -110,7 +110,9 @@ impl Keeper {
         set_child_subreaper(Some(getpid()))?;
         let held = given.split_off(if foreground { 4 } else { 3 });
         let terminal = if foreground { given.pop() } else { None };
-        let spawned = spawn(argv, given, terminal, pty);
+        // An owner that was stopped for long orders what it shouldn't any more.
+        let is_late = lease.is_some_and(|limit| limit.term_at.has_passed());
+        let spawned = if is_late { None } else { Some(spawn(argv, given, terminal, pty)) };
         control.set_nonblocking(true)?;
         let mut keeper = Keeper {
             control: Some(control),
@@ -121,19 +123,23 @@ impl Keeper {
             alarm: Alarm::new()?,
             command: getpid(),
             command_ended: false,
-            limits: [None, None],
+            limits: [None, lease.map(|limit| (Reason::Lease, limit))],
             kill_after,
             ending: None,
             _held: held,
         };
         match spawned {
-            Ok(pid) => {
+            Some(Ok(pid)) => {
                 keeper.command = pid;
                 keeper.tell(&Event::Started { pid: pid.as_raw_pid() });
                 Ok(Some(keeper))
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 keeper.tell(&Event::NotStarted { errno: error.raw_os_error().unwrap_or(libc::EIO) });
+                Ok(None)
+            }
+            None => {
+                keeper.tell(&Event::TooLate);
                 Ok(None)
             }
         }

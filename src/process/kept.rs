@@ -83,6 +83,9 @@ pub struct Spec {
     /// From TERM to KILL where nobody says otherwise: when the owner dies, and for
     /// processes the command leaves behind.
     pub kill_after: Duration,
+    /// The deadline for [`Reason::Lease`], from the very start: set later, it
+    /// could come too late from an owner that is stopped in between. `None`: there is none.
+    pub lease: Option<Limit>,
 }
 
 /// A running command and its keeper. Dropping it closes the keeper's control
@@ -97,7 +100,7 @@ pub struct Kept {
 
 impl Kept {
     /// Starts a keeper, and orders it to start the command. Whether that worked
-    /// is the first event: [`Event::Started`] or [`Event::NotStarted`].
+    /// is the first event: [`Event::Started`], [`Event::NotStarted`] or [`Event::TooLate`].
     ///
     /// # Errors
     /// The keeper can't be started, or the arguments are too large for any program.
@@ -132,12 +135,14 @@ impl Kept {
             foreground: terminal.is_some(),
             pty,
             kill_after: spec.kill_after,
+            lease: spec.lease,
         })?;
         Ok(kept)
     }
 
     /// What happens to the command, in order. The last event is [`Event::Gone`],
-    /// [`Event::NotStarted`] or [`Event::KeeperDied`]; then the channel disconnects.
+    /// [`Event::NotStarted`], [`Event::TooLate`] or [`Event::KeeperDied`]; then the
+    /// channel disconnects.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events
     }
@@ -245,7 +250,7 @@ fn read_events(mut control: UnixStream, events: &Sender<Event>) {
     loop {
         match frames.next().and_then(|frame| frame.map(|frame| Event::decode(&frame)).transpose()) {
             Ok(Some(event)) => {
-                let last = matches!(event, Event::Gone | Event::NotStarted { .. });
+                let last = matches!(event, Event::Gone | Event::NotStarted { .. } | Event::TooLate);
                 // The owner who doesn't listen any more has dropped the whole.
                 if events.send(event).is_err() || last {
                     return;

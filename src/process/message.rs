@@ -44,7 +44,7 @@ pub struct Limit {
 /// From towpath to the keeper.
 #[derive(Debug, PartialEq)]
 pub(super) enum Order {
-    Start { version: String, argv: Vec<OsString>, foreground: bool, pty: bool, kill_after: Duration },
+    Start { version: String, argv: Vec<OsString>, foreground: bool, pty: bool, kill_after: Duration, lease: Option<Limit> },
     Limit { reason: Reason, limit: Limit },
     Signal { signal: i32 },
     End { signal: i32, kill_at: Moment },
@@ -63,6 +63,8 @@ pub enum Event {
         /// The error number.
         errno: i32,
     },
+    /// The lease's deadline had passed before the command could be started, and so it wasn't.
+    TooLate,
     /// The command was stopped by this signal, as by Ctrl-Z.
     Stopped {
         /// The signal.
@@ -97,11 +99,13 @@ pub enum Event {
 impl Order {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
-            Order::Start { version, argv, foreground, pty, kill_after } => {
+            Order::Start { version, argv, foreground, pty, kill_after, lease } => {
                 let mut frame = Writer::new(1);
                 frame.bytes(version.as_bytes());
                 frame.u64(u64::from(*foreground) | u64::from(*pty) << 1);
                 frame.u64(u64::try_from(kill_after.as_nanos()).unwrap_or(u64::MAX));
+                frame.moment(lease.map_or(Moment::NEVER, |limit| limit.term_at));
+                frame.moment(lease.map_or(Moment::NEVER, |limit| limit.kill_at));
                 for argument in argv {
                     frame.bytes(argument.as_bytes());
                 }
@@ -131,11 +135,14 @@ impl Order {
                 let version = String::from_utf8_lossy(fields.bytes()?).into_owned();
                 let flags = fields.u64()?;
                 let kill_after = Duration::from_nanos(fields.u64()?);
+                let lease = Limit { term_at: fields.moment()?, kill_at: fields.moment()? };
+                let lease = Some(lease).filter(|limit| limit.kill_at != Moment::NEVER);
                 let mut argv = Vec::new();
                 while !fields.rest.is_empty() {
                     argv.push(OsString::from_vec(fields.bytes()?.to_vec()));
                 }
-                Order::Start { version, argv, foreground: flags & 1 != 0, pty: flags & 2 != 0, kill_after }
+                let (foreground, pty) = (flags & 1 != 0, flags & 2 != 0);
+                Order::Start { version, argv, foreground, pty, kill_after, lease }
             }
             2 => Order::Limit {
                 reason: fields.reason()?,
@@ -170,6 +177,7 @@ impl Event {
             Event::Stuck { pid } => Writer::of_number(7, *pid),
             Event::Gone => Writer::new(8).end(),
             Event::KeeperDied => Writer::new(9).end(),
+            Event::TooLate => Writer::new(10).end(),
         }
     }
 
@@ -191,6 +199,7 @@ impl Event {
             7 => Event::Stuck { pid: fields.i32()? },
             8 => Event::Gone,
             9 => Event::KeeperDied,
+            10 => Event::TooLate,
             _ => return Err(garbled()),
         })
     }
@@ -334,6 +343,7 @@ mod tests {
                 foreground: true,
                 pty: false,
                 kill_after: Duration::from_millis(1_500),
+                lease: Some(Limit { term_at: Moment::BOOT, kill_at: Moment::now() }),
             },
             Order::Limit { reason: Reason::Lease, limit: Limit { term_at: Moment::BOOT, kill_at: Moment::NEVER } },
             Order::Signal { signal: 10 },
@@ -354,6 +364,7 @@ mod tests {
             Event::Stuck { pid: 9 },
             Event::Gone,
             Event::KeeperDied,
+            Event::TooLate,
         ];
         events.extend(REASONS.map(|reason| Event::Ending { reason }));
         for event in events {

@@ -32,6 +32,7 @@ mod http_stream;
 mod http_tiny;
 #[cfg(feature = "http")]
 mod http_tls;
+mod job_lease;
 #[cfg(feature = "http")]
 mod live_page;
 #[cfg(feature = "http")]
@@ -40,6 +41,7 @@ mod live_requests;
 mod live_slow;
 mod lock_directory;
 mod lock_file;
+mod lock_renewal;
 mod logs;
 mod output;
 mod pipe;

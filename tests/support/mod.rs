@@ -8,6 +8,7 @@ pub(crate) mod fake;
 pub(crate) mod groups;
 #[cfg(feature = "http")]
 pub(crate) mod live;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;

@@ -66,6 +66,7 @@ impl Course {
                     place,
                     held: Vec::new(),
                     kill_after: logs.kill_after,
+                    lease: None,
                 })?;
                 let mut session = Session::new(kept, logs.kill_after);
                 session.foreground = terminal.is_some();
