@@ -163,6 +163,7 @@ impl Keeper {
 
     /// Takes in every process that changed state.
     fn reap(&mut self) {
+        let had_ended = self.command_ended;
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED) {
             if pid != self.command {
                 continue;
@@ -176,10 +177,11 @@ impl Keeper {
                 let left_behind = if nobody_left() { 0 } else { tree::count() };
                 let left_behind = u32::try_from(left_behind).unwrap_or(u32::MAX);
                 self.tell(&Event::Exited { status, left_behind });
-                if left_behind > 0 {
-                    self.end(Reason::Left, Signal::TERM, Moment::now() + self.kill_after);
-                }
             }
+        }
+        // Whoever was counted: what the kernel says is left has to end, and to be reported if it doesn't.
+        if self.command_ended && !had_ended && !nobody_left() {
+            self.end(Reason::Left, Signal::TERM, Moment::now() + self.kill_after);
         }
     }
 
@@ -211,11 +213,13 @@ impl Keeper {
         let since = *ending.killing_since.get_or_insert(now);
         let again = ending.again;
         ending.again = (again * 2).min(KILL_AGAIN.1);
-        if now - since >= STUCK_AFTER && !ending.stuck_reported {
+        // Nobody to be found has just ended, or is found in the next round.
+        if now - since >= STUCK_AFTER
+            && !ending.stuck_reported
+            && let Some(pid) = tree::any()
+        {
             ending.stuck_reported = true;
-            if let Some(pid) = tree::any() {
-                self.tell(&Event::Stuck { pid: pid.as_raw_pid() });
-            }
+            self.tell(&Event::Stuck { pid: pid.as_raw_pid() });
         }
         Moment::now() + again
     }

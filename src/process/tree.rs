@@ -2,12 +2,14 @@
 //!
 //! A sub-reaper inherits the orphans below it, so every process of a tree has
 //! it for an ancestor, daemonised ones included; when it has no child left, the
-//! tree is gone. `/proc` tells who they are. Without `/proc` (an empty root
-//! directory) the kernel still says of any id whether it is *our child*: the
-//! tree is then ended generation by generation, at half a second each.
+//! tree is gone. `/proc` tells who they are. Where it doesn't (an empty root
+//! directory, processes hidden by `hidepid`) the kernel still says of any id
+//! whether it is *our child*: the tree is then ended generation by generation,
+//! at half a second each.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::process::{
@@ -26,6 +28,8 @@ const FREEZE_ROUNDS: usize = 16;
 enum Member {
     /// A process, told from a later owner of its id by its start in clock ticks from boot.
     Process { pid: Pid, started_ticks: u64 },
+    /// A child of ours in our own group. Nobody else gets its id: it is we who would take in its end.
+    Child(Pid),
     /// A whole group, where `/proc` doesn't name its members.
     Group(Pid),
 }
@@ -69,34 +73,65 @@ pub(super) fn count() -> usize {
 
 /// Any one process below this one, for a message.
 pub(super) fn any() -> Option<Pid> {
-    members().first().map(|member| match member {
-        Member::Process { pid, .. } | Member::Group(pid) => *pid,
-    })
+    let listed = descendants().unwrap_or_default().into_iter().find_map(|member| match member {
+        Member::Process { pid, .. } | Member::Child(pid) => Some(pid),
+        Member::Group(_) => None,
+    });
+    listed.or_else(|| living_children().next())
 }
 
 fn members() -> Vec<Member> {
-    descendants().unwrap_or_else(groups_of_children)
+    match descendants() {
+        Some(listed) if !listed.is_empty() || !has_living_children_only() => listed,
+        // No `/proc`, or one that hides some processes from some users (`hidepid`, proc(5)).
+        _ => groups_of_children(),
+    }
 }
 
 fn send(member: Member, signal: Signal) {
     // A failed signal has nobody to be told to: the next round sees who is left.
     let _: rustix::io::Result<()> = match member {
         Member::Group(group) => kill_process_group(group, signal),
-        Member::Process { pid, started_ticks } => match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(handle) if stat_of(pid).is_some_and(|stat| stat.started_ticks == started_ticks) => {
-                pidfd_send_signal(handle, signal)
-            }
-            Err(Errno::NOSYS) => kill_process(pid, signal),
-            Ok(_) | Err(_) => Ok(()),
-        },
+        Member::Child(pid) => kill_process(pid, signal),
+        Member::Process { pid, started_ticks } => {
+            send_to(pid, started_ticks, pidfd_open(pid, PidfdFlags::empty()), signal)
+        }
     };
+}
+
+/// Signals the process that started then, by its handle; by its id where no
+/// handle can be had: on an old kernel, or under a filter that knows no pidfds.
+fn send_to(
+    pid: Pid,
+    started_ticks: u64,
+    handle: rustix::io::Result<OwnedFd>,
+    signal: Signal,
+) -> rustix::io::Result<()> {
+    // Looked at after the handle was opened: whose start it is, its handle it is.
+    if stat_of(pid).is_none_or(|stat| stat.started_ticks != started_ticks) {
+        return Err(Errno::SRCH);
+    }
+    match handle {
+        Ok(handle) => pidfd_send_signal(handle, signal),
+        Err(Errno::SRCH) => Err(Errno::SRCH),
+        Err(_) => kill_process(pid, signal),
+    }
 }
 
 /// What `/proc/PID/stat` says (`proc_pid_stat(5)`).
 struct Stat {
     state: u8,
     parent: i32,
+    threads: u64,
     started_ticks: u64,
+}
+
+impl Stat {
+    /// Whether it can still do anything. One whose first thread has ended shows
+    /// as a zombie while the others go on (`pthread_exit(3)`).
+    fn is_alive(&self) -> bool {
+        self.threads > 1 || !matches!(self.state, b'Z' | b'X')
+    }
 }
 
 fn stat_of(pid: Pid) -> Option<Stat> {
@@ -107,8 +142,9 @@ fn stat_of(pid: Pid) -> Option<Stat> {
     let state = *fields.next()?.first()?;
     let mut number = |skip: usize| std::str::from_utf8(fields.nth(skip)?).ok()?.parse::<u64>().ok();
     let parent = i32::try_from(number(0)?).ok()?;
-    let started_ticks = number(17)?;
-    Some(Stat { state, parent, started_ticks })
+    let threads = number(15)?;
+    let started_ticks = number(1)?;
+    Some(Stat { state, parent, threads, started_ticks })
 }
 
 /// Whether `/proc` is there, and of our process namespace.
@@ -135,7 +171,7 @@ fn descendants() -> Option<Vec<Member>> {
     while let Some(parent) = parents.pop() {
         for (pid, stat) in children.remove(&parent).unwrap_or_default() {
             parents.push(pid.as_raw_pid());
-            if !matches!(stat.state, b'Z' | b'X') {
+            if stat.is_alive() {
                 found.push(Member::Process { pid, started_ticks: stat.started_ticks });
             }
         }
@@ -145,22 +181,33 @@ fn descendants() -> Option<Vec<Member>> {
 
 /// The groups of our children, found by asking of every possible id.
 fn groups_of_children() -> Vec<Member> {
-    let is_living_child = |pid: &Pid| {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        waitid(WaitId::Pid(*pid), options).is_ok_and(|ended| ended.is_none())
-    };
     let as_member = |pid: Pid| match getpgid(Some(pid)) {
         Ok(group) if group != getpgrp() => Member::Group(group),
-        _ => Member::Process { pid, started_ticks: 0 },
+        _ => Member::Child(pid),
     };
-    let found: HashSet<Member> =
-        (1..=PID_MAX).filter_map(Pid::from_raw).filter(is_living_child).map(as_member).collect();
+    let found: HashSet<Member> = living_children().map(as_member).collect();
     found.into_iter().collect()
+}
+
+/// Our living children, found by asking of every possible id.
+fn living_children() -> impl Iterator<Item = Pid> {
+    (1..=PID_MAX).filter_map(Pid::from_raw).filter(|pid| lives(WaitId::Pid(*pid)))
+}
+
+/// Whether we have children, and none of them has ended without being taken in.
+fn has_living_children_only() -> bool {
+    lives(WaitId::All)
+}
+
+fn lives(child: WaitId<'_>) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(child, options).is_ok_and(|ended| ended.is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::process::{Command, Stdio};
 
     #[test]
@@ -185,13 +232,32 @@ mod tests {
     }
 
     #[test]
-    fn without_proc_children_are_found_by_asking_the_kernel() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = Pid::from_child(&child);
+    fn a_process_is_signalled_by_its_id_where_no_handle_of_it_can_be_had() {
+        for refusal in [Errno::NOSYS, Errno::PERM, Errno::MFILE] {
+            let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+            let pid = Pid::from_child(&child);
+            let started_ticks = stat_of(pid).unwrap().started_ticks;
+            assert_eq!(send_to(pid, started_ticks + 1, Err(refusal), Signal::KILL), Err(Errno::SRCH));
+            assert!(child.try_wait().unwrap().is_none(), "a stranger was killed");
+            send_to(pid, started_ticks, Err(refusal), Signal::KILL).unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(9), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn without_proc_children_are_found_by_asking_the_kernel_and_signalled() {
+        let mut in_our_group = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut leader = Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+        let ours = Member::Child(Pid::from_child(&in_our_group));
+        let its_own = Member::Group(Pid::from_child(&leader));
         let found = groups_of_children();
-        assert!(found.iter().any(|m| matches!(m, Member::Process { pid: p, .. } if *p == pid)));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!groups_of_children().iter().any(|m| matches!(m, Member::Process { pid: p, .. } if *p == pid)));
+        assert!(found.contains(&ours) && found.contains(&its_own), "{found:?}");
+        assert!(living_children().any(|pid| pid == Pid::from_child(&leader)));
+        send(ours, Signal::KILL);
+        send(its_own, Signal::KILL);
+        assert_eq!(in_our_group.wait().unwrap().signal(), Some(9));
+        assert_eq!(leader.wait().unwrap().signal(), Some(9));
+        let found = groups_of_children();
+        assert!(!found.contains(&ours) && !found.contains(&its_own), "{found:?}");
     }
 }

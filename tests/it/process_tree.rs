@@ -1,7 +1,11 @@
 //! The whole tree ends with the run, and the lock is taken until it has.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use rustix::process::Signal;
 
+use crate::support::left_out;
 use crate::support::process::Process;
 use crate::support::running::Running;
 use crate::support::scene::Scene;
@@ -110,6 +114,72 @@ fn what_a_command_leaves_behind_ends_with_it_and_is_counted() {
     assert!(scene.report("report")["left_behind"].as_u64().unwrap() >= 4);
     // Without -v it is nobody's business.
     scene.finish_sh(&["--kill-after", "200ms"], "sleep 1000 & exit 4").assert_code(4).assert_silent();
+}
+
+/// A process whose first thread has ended while another goes on: `ps` shows a zombie.
+const HEADLESS: &str = r#"
+    #include <pthread.h>
+    #include <signal.h>
+    #include <stdio.h>
+    #include <unistd.h>
+    static void *stay(void *none) { for (;;) pause(); }
+    int main(int count, char **arguments) {
+        pthread_t other;
+        signal(SIGTERM, SIG_IGN);
+        pthread_create(&other, NULL, stay, NULL);
+        FILE *file = fopen(arguments[1], "w");
+        fprintf(file, "%d\n", getpid());
+        fclose(file);
+        pthread_exit(NULL);
+    }"#;
+
+#[test]
+fn a_process_whose_first_thread_has_ended_ends_with_the_run() {
+    let scene = Scene::new();
+    std::fs::write(scene.path("headless.c"), HEADLESS).unwrap();
+    let built = scene.program("cc").args(["-pthread", "-o", "headless", "headless.c"]).status().unwrap();
+    assert!(built.success());
+    let report = ["--report", &scene.name("report")];
+    for (flags, script, code, left_behind) in [
+        (["--timeout", "1s", "--kill-after", "100ms"], "exec ./headless it", 124, 0),
+        (["--timeout", "1h", "--kill-after", "100ms"], "./headless it & exec sh -c 'echo $$ >command; read end'", 5, 1),
+    ] {
+        let script = script.replace("read end", "until [ -e end ]; do sleep 0.05; done; exit 5");
+        let run = scene.start_sh(&[&flags[..], &report].concat(), &script);
+        let it = scene.process_in("it");
+        until("the end of its first thread", || matches!(it.state(), None | Some('Z')));
+        std::fs::write(scene.path("end"), "").unwrap();
+        run.finish().assert_code(code);
+        it.wait_gone();
+        assert!(it.state().is_none(), "its other thread lives");
+        assert_eq!(scene.report("report")["left_behind"], left_behind);
+        std::fs::remove_file(scene.path("it")).unwrap();
+    }
+}
+
+/// Whoever may not be looked at may be hidden: a program that its user can't read, for one.
+#[test]
+fn a_process_that_proc_hides_ends_with_the_run() {
+    let scene = Scene::new();
+    let hides = "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups";
+    std::fs::set_permissions(scene.dir(), Permissions::from_mode(0o755)).unwrap();
+    let may_read = format!("{hides} test -r towpath.conf");
+    let can_hide = scene.program("unshare").args(["-m", "sh", "-c", &may_read]).output();
+    if !can_hide.is_ok_and(|output| output.status.success()) {
+        return left_out("hidepid", "only root can mount a /proc that hides, and not in every container");
+    }
+    for (program, mode) in [("sleep", 0o111), ("towpath", 0o755)] {
+        let found = if program == "sleep" { "sleep" } else { env!("CARGO_BIN_EXE_towpath") };
+        let copy = scene.program("sh").args(["-c", &format!("cp \"$(command -v {found})\" {program}")]).status();
+        assert!(copy.unwrap().success());
+        std::fs::set_permissions(scene.path(program), Permissions::from_mode(mode)).unwrap();
+    }
+    let run = "./towpath run --config towpath.conf --kill-after 1h";
+    for (flags, command, code) in [("--timeout 100ms", "./sleep 1000", 124), ("", "sh -c './sleep 1000 & exit 4'", 4)] {
+        let script = format!("{hides} {run} {flags} -- {command}");
+        Running::start(scene.program("unshare").args(["-m", "sh", "-c", &script])).finish().assert_code(code);
+        assert!(scene.processes().is_empty());
+    }
 }
 
 #[test]
