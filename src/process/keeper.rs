@@ -324,10 +324,12 @@ impl Keeper {
         self.control = None;
         // An owner who was told of a process that can't be killed may leave.
         let is_told = self.ending.as_ref().is_some_and(|ending| ending.stuck_reported);
-        if !nobody_left() && !is_told {
+        let has_work = !nobody_left();
+        // First what must be done; words may fail.
+        self.end(Reason::Orphaned, Signal::TERM, Moment::now() + self.kill_after);
+        if has_work && !is_told {
             say("towpath: towpath itself was killed while its command ran; the keeper ends the command\n");
         }
-        self.end(Reason::Orphaned, Signal::TERM, Moment::now() + self.kill_after);
     }
 
     fn tell(&mut self, event: &Event) {
@@ -427,14 +429,16 @@ fn outlive_signals() -> io::Result<()> {
 }
 
 /// Writes to standard error if that can be done at once: a reader who doesn't
-/// read must not keep us from ending the tree.
+/// read must not keep us from ending the tree. Nor must a terminal that stops
+/// who writes from its background (`stty tostop`): we outlive that signal, and
+/// would write again for ever.
 fn say(line: &str) {
     let stderr = io::stderr();
     let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
     let at_once = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
     if poll(&mut ready, Some(&at_once)) == Ok(1) && ready[0].revents().contains(PollFlags::OUT) {
         // Nobody is left to be told that nobody listens.
-        let _: rustix::io::Result<usize> = rustix::io::write(&stderr, line.as_bytes());
+        let _: rustix::io::Result<usize> = sys::with_ttou_blocked(|| rustix::io::write(&stderr, line.as_bytes()));
     }
 }
 

@@ -68,6 +68,22 @@ fn a_command_that_handles_ctrl_c_goes_on() {
     }
 }
 
+/// The keeper is nobody's foreground, and writing from the background stops who doesn't know better.
+#[test]
+fn the_keepers_last_words_are_seen_on_a_terminal_that_stops_writers() {
+    if skipped("terminal") {
+        return;
+    }
+    let scene = Scene::new();
+    let terminal = Terminal::open(&scene);
+    terminal.enter("stty tostop");
+    terminal.enter(&scene.run_line("-- sh -c 'echo $$ >command; exec sleep 1000'"));
+    let command = scene.process_in("command");
+    command.parent().parent().send(Signal::KILL);
+    command.wait_gone();
+    terminal.wait_text("towpath itself was killed");
+}
+
 #[test]
 fn ctrl_z_and_fg_work() {
     if skipped("terminal") {
