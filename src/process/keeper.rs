@@ -99,28 +99,35 @@ impl Keeper {
         let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         let mut frames = Frames::default();
         let Some((order, mut given)) = receive_start(&control, &mut frames)? else { return Ok(None) };
-        let Order::Start { version, argv, foreground, pty, kill_after, lease } = order else {
+        let Order::Start { version, argv, descriptors, foreground, pty, kill_after, lease } = order else {
             return Err(io::Error::other("the first order wasn't to start"));
         };
-        if version != env!("CARGO_PKG_VERSION") || given.len() < 3 {
+        if version != env!("CARGO_PKG_VERSION") {
             return Err(io::Error::other(format!(
                 "version {version} can't use this keeper; was the program replaced?"
             )));
         }
+        let streams = if foreground { 4 } else { 3 };
+        // One too few could be the lock's: the command would run without it.
+        if given.len() < streams || given.len() as u64 != descriptors {
+            return Err(io::Error::other(format!("{} of {descriptors} descriptors arrived", given.len())));
+        }
+        // What may fail comes before the command: it would be left without anybody to keep it.
         set_child_subreaper(Some(getpid()))?;
-        let held = given.split_off(if foreground { 4 } else { 3 });
+        control.set_nonblocking(true)?;
+        let alarm = Alarm::new()?;
+        let held = given.split_off(streams);
         let terminal = if foreground { given.pop() } else { None };
         // An owner that was stopped for long orders what it shouldn't any more.
         let is_late = lease.is_some_and(|limit| limit.term_at.has_passed());
         let spawned = if is_late { None } else { Some(spawn(argv, given, terminal, pty)) };
-        control.set_nonblocking(true)?;
         let mut keeper = Keeper {
             control: Some(control),
             frames,
             outbox: Vec::new(),
             child_signal,
             term_signal,
-            alarm: Alarm::new()?,
+            alarm,
             command: getpid(),
             command_ended: false,
             limits: [None, lease.map(|limit| (Reason::Lease, limit))],

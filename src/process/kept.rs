@@ -132,6 +132,7 @@ impl Kept {
         kept.order(&Order::Start {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             argv: spec.argv,
+            descriptors: given.len() as u64,
             foreground: terminal.is_some(),
             pty,
             kill_after: spec.kill_after,

@@ -44,10 +44,27 @@ pub struct Limit {
 /// From towpath to the keeper.
 #[derive(Debug, PartialEq)]
 pub(super) enum Order {
-    Start { version: String, argv: Vec<OsString>, foreground: bool, pty: bool, kill_after: Duration, lease: Option<Limit> },
-    Limit { reason: Reason, limit: Limit },
-    Signal { signal: i32 },
-    End { signal: i32, kill_at: Moment },
+    Start {
+        version: String,
+        argv: Vec<OsString>,
+        /// How many came with it.
+        descriptors: u64,
+        foreground: bool,
+        pty: bool,
+        kill_after: Duration,
+        lease: Option<Limit>,
+    },
+    Limit {
+        reason: Reason,
+        limit: Limit,
+    },
+    Signal {
+        signal: i32,
+    },
+    End {
+        signal: i32,
+        kill_at: Moment,
+    },
 }
 
 /// From the keeper to towpath.
@@ -99,9 +116,10 @@ pub enum Event {
 impl Order {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
-            Order::Start { version, argv, foreground, pty, kill_after, lease } => {
+            Order::Start { version, argv, descriptors, foreground, pty, kill_after, lease } => {
                 let mut frame = Writer::new(1);
                 frame.bytes(version.as_bytes());
+                frame.u64(*descriptors);
                 frame.u64(u64::from(*foreground) | u64::from(*pty) << 1);
                 frame.u64(u64::try_from(kill_after.as_nanos()).unwrap_or(u64::MAX));
                 frame.moment(lease.map_or(Moment::NEVER, |limit| limit.term_at));
@@ -133,6 +151,7 @@ impl Order {
         Ok(match tag {
             1 => {
                 let version = String::from_utf8_lossy(fields.bytes()?).into_owned();
+                let descriptors = fields.u64()?;
                 let flags = fields.u64()?;
                 let kill_after = Duration::from_nanos(fields.u64()?);
                 let lease = Limit { term_at: fields.moment()?, kill_at: fields.moment()? };
@@ -142,7 +161,7 @@ impl Order {
                     argv.push(OsString::from_vec(fields.bytes()?.to_vec()));
                 }
                 let (foreground, pty) = (flags & 1 != 0, flags & 2 != 0);
-                Order::Start { version, argv, foreground, pty, kill_after, lease }
+                Order::Start { version, argv, descriptors, foreground, pty, kill_after, lease }
             }
             2 => Order::Limit {
                 reason: fields.reason()?,
@@ -340,6 +359,7 @@ mod tests {
             Order::Start {
                 version: "1".into(),
                 argv: vec!["a".into(), OsString::from_vec(vec![0xff, b'\n']), "".into()],
+                descriptors: 5,
                 foreground: true,
                 pty: false,
                 kill_after: Duration::from_millis(1_500),
