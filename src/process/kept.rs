@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -11,9 +13,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, set_child_subreaper};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal, set_child_subreaper,
+};
 use rustix::time::Timespec;
 
 use super::message::{Event, Frames, Limit, Order, Reason, fits};
@@ -94,6 +98,8 @@ pub struct Spec {
 pub struct Kept {
     control: UnixStream,
     keeper: Child,
+    /// Its pidfd, which never means another process; `None` where there are none.
+    handle: Option<OwnedFd>,
     events: Receiver<Event>,
     reader: Option<Worker<()>>,
 }
@@ -103,11 +109,12 @@ impl Kept {
     /// is the first event: [`Event::Started`], [`Event::NotStarted`] or [`Event::TooLate`].
     ///
     /// # Errors
-    /// The keeper can't be started, or the arguments are too large for any program.
+    /// The keeper can't be started. `InvalidInput`: no arguments at all, or one
+    /// with a NUL in it; E2BIG: too large ones for any program. And when this
+    /// process was itself started as a keeper, but its main function doesn't call
+    /// [`super::keeper_entry`]. In each case the command hasn't been started.
     pub fn start(spec: Spec) -> io::Result<Kept> {
-        if spec.argv.is_empty() || !fits(&spec.argv) {
-            return Err(io::Error::from_raw_os_error(libc::E2BIG));
-        }
+        check(&spec.argv)?;
         let (control, theirs) = UnixStream::pair()?;
         control.set_write_timeout(Some(ORDER_TIMEOUT))?;
         let mut command = Command::new(PROGRAM.get().cloned().unwrap_or_else(program::path));
@@ -120,14 +127,16 @@ impl Kept {
             command.process_group(0);
         }
         let keeper = command.spawn()?;
+        let handle = pidfd_open(Pid::from_child(&keeper), PidfdFlags::empty()).ok();
+        let (sender, events) = bounded(EVENTS);
+        // From here on an error drops it, which ends the keeper and takes in its end.
+        let mut kept = Kept { control, keeper, handle, events, reader: None };
+        let of_reader = kept.control.try_clone()?;
+        kept.reader = Some(spawn("keeper-events", move |_| read_events(of_reader, &sender))?);
         let terminal = if let Place::Foreground(terminal) = spec.place { Some(terminal) } else { None };
         let streams = [&spec.stdin, &spec.stdout, &spec.stderr];
         let given: Vec<BorrowedFd<'_>> =
             streams.into_iter().chain(terminal.as_ref()).chain(&spec.held).map(AsFd::as_fd).collect();
-        let (sender, events) = bounded(EVENTS);
-        let of_reader = control.try_clone()?;
-        let reader = spawn("keeper-events", move |_| read_events(of_reader, &sender))?;
-        let kept = Kept { control, keeper, events, reader: Some(reader) };
         descriptors::send(&kept.control, &given)?;
         kept.order(&Order::Start {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -180,8 +189,12 @@ impl Kept {
 
     /// Wakes a keeper that somebody stopped (SIGSTOP), so that it does what has fallen due.
     pub fn wake_keeper(&self) {
-        // A keeper that is gone is reported as an event.
-        let _: rustix::io::Result<()> = kill_process(Pid::from_child(&self.keeper), Signal::CONT);
+        // A keeper that is gone is reported as an event. Without a handle, its id is its own until
+        // we take in its end.
+        let _: rustix::io::Result<()> = match &self.handle {
+            Some(handle) => pidfd_send_signal(handle, Signal::CONT),
+            None => kill_process(Pid::from_child(&self.keeper), Signal::CONT),
+        };
     }
 
     /// Ends what is left of the tree after [`Event::KeeperDied`]: at once, by
@@ -191,8 +204,10 @@ impl Kept {
     /// death signal has ended the command itself, and its children go on.
     pub fn end_without_keeper(&mut self, within: Duration) -> bool {
         let until = Moment::now() + within;
-        // Reaps the keeper, so that it isn't counted. It is dead: this doesn't block.
-        let _: io::Result<std::process::ExitStatus> = self.keeper.wait();
+        // One that can't be understood may live: to it, this is our death.
+        self.close();
+        // So that it isn't counted.
+        self.reap();
         if !ADOPTS_ORPHANS.load(Ordering::Relaxed) {
             return false;
         }
@@ -218,9 +233,9 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // Nothing to do where it is closed already. It ends the reader's wait too.
-        let _: io::Result<()> = self.control.shutdown(std::net::Shutdown::Both);
-        while self.events.try_recv().is_ok() {}
+        self.close();
+        // The reader may wait for room in a full channel: without a receiver it doesn't.
+        drop(mem::replace(&mut self.events, never()));
         if let Some(reader) = self.reader.take()
             && let Err(panic) = reader.join()
         {
@@ -231,16 +246,46 @@ impl Drop for Kept {
 }
 
 impl Kept {
+    /// Ends what we say to the keeper, and the reader's wait.
+    fn close(&self) {
+        // Nothing to do where it is closed already.
+        let _: io::Result<()> = self.control.shutdown(std::net::Shutdown::Both);
+    }
+
     /// Takes in the keeper's end, which follows on its last event. A keeper that
     /// still ends a tree goes on without us.
     fn reap(&mut self) {
-        let Ok(ended) = pidfd_open(Pid::from_child(&self.keeper), PidfdFlags::empty()) else { return };
-        let mut waiting = [PollFd::new(&ended, PollFlags::IN)];
-        let limit = Timespec { tv_sec: REAP_WITHIN.as_secs() as i64, tv_nsec: 0 };
-        // Interrupted or not: the question is only whether it has ended.
-        let _: rustix::io::Result<usize> = poll(&mut waiting, Some(&limit));
-        let _: io::Result<Option<std::process::ExitStatus>> = self.keeper.try_wait();
+        let until = Moment::now() + REAP_WITHIN;
+        if let Some(handle) = &self.handle {
+            let mut waiting = [PollFd::new(handle, PollFlags::IN)];
+            let limit = Timespec { tv_sec: REAP_WITHIN.as_secs() as i64, tv_nsec: 0 };
+            // Interrupted or not: the question is only whether it has ended.
+            let _: rustix::io::Result<usize> = poll(&mut waiting, Some(&limit));
+        }
+        while matches!(self.keeper.try_wait(), Ok(None)) && self.handle.is_none() && !until.has_passed() {
+            // Without pidfds only SIGCHLD would tell, which isn't ours; and not for long.
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
+}
+
+/// Whether a keeper can be started for these arguments, and by us.
+fn check(argv: &[OsString]) -> io::Result<()> {
+    use io::ErrorKind::InvalidInput;
+    if std::env::args_os().next().is_some_and(|name| name == keeper::NAME) {
+        // Or each keeper would start another, without end.
+        return Err(io::Error::other("this program must call process::keeper_entry() first thing in main"));
+    }
+    if argv.is_empty() {
+        return Err(io::Error::new(InvalidInput, "a command needs a program to run"));
+    }
+    if argv.iter().any(|argument| argument.as_bytes().contains(&0)) {
+        return Err(io::Error::new(InvalidInput, "an argument of the command has a NUL in it"));
+    }
+    if !fits(argv) {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    Ok(())
 }
 
 /// Passes events on until the last one. A read has no deadline: the keeper's
@@ -270,4 +315,78 @@ fn read_events(mut control: UnixStream, events: &Sender<Event>) {
     }
     // As above: an owner who left needn't know.
     let _: Result<(), crossbeam_channel::SendError<Event>> = events.send(Event::KeeperDied);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// One whose keeper is another program, for which we speak.
+    fn kept_by(program: &mut Command) -> (Kept, UnixStream) {
+        let (control, theirs) = UnixStream::pair().unwrap();
+        let keeper = program.spawn().unwrap();
+        let handle = pidfd_open(Pid::from_child(&keeper), PidfdFlags::empty()).ok();
+        let (sender, events) = bounded(EVENTS);
+        let of_reader = control.try_clone().unwrap();
+        let reader = spawn("keeper-events", move |_| read_events(of_reader, &sender)).unwrap();
+        (Kept { control, keeper, handle, events, reader: Some(reader) }, theirs)
+    }
+
+    #[test]
+    fn dropping_it_does_not_wait_for_events_that_nobody_takes() {
+        let (kept, mut theirs) = kept_by(&mut Command::new("true"));
+        theirs.write_all(&Event::Continued.encode().repeat(EVENTS * 4)).unwrap();
+        let full = Moment::now() + PATIENCE;
+        while kept.events.len() < EVENTS {
+            assert!(!full.has_passed(), "the events didn't come");
+            std::thread::yield_now();
+        }
+        let dropping = spawn("dropping", move |_| drop(kept)).unwrap();
+        assert!(dropping.join_within(PATIENCE).is_ok(), "it waits for ever");
+    }
+
+    #[test]
+    fn a_keeper_that_talks_nonsense_and_lives_is_left_without_waiting_for_its_end() {
+        let (kept, mut theirs) = kept_by(Command::new("sleep").arg("1000"));
+        let keeper = kept.handle.as_ref().unwrap().try_clone().unwrap();
+        theirs.write_all(&[1, 0, 0, 0, 99]).unwrap();
+        assert_eq!(kept.events().recv_timeout(PATIENCE), Ok(Event::KeeperDied));
+        let ending = spawn("ending", move |_| {
+            let mut kept = kept;
+            kept.end_without_keeper(Duration::ZERO)
+        })
+        .unwrap();
+        let ended = ending.join_within(PATIENCE);
+        // A keeper takes the end of its socket for the death of its owner, and ends the tree.
+        let told = (&theirs).read(&mut [0]);
+        pidfd_send_signal(&keeper, Signal::KILL).unwrap();
+        assert!(!ended.expect("it waits for ever").unwrap(), "nobody was ended");
+        assert_eq!(told.unwrap(), 0);
+    }
+
+    #[test]
+    fn without_a_handle_the_keepers_end_is_taken_in_too() {
+        let (mut kept, _theirs) = kept_by(&mut Command::new("true"));
+        kept.handle = None;
+        kept.reap();
+        assert!(matches!(kept.keeper.try_wait(), Ok(Some(_))));
+    }
+
+    #[test]
+    fn arguments_that_no_program_can_have_are_refused() {
+        let start = |argv: &[&str]| {
+            let null = || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
+            let argv = argv.iter().map(OsString::from).collect();
+            let (stdin, stdout, stderr) = (null(), null(), null());
+            let (place, kill_after) = (Place::Background, Duration::ZERO);
+            Kept::start(Spec { argv, env: vec![], stdin, stdout, stderr, place, held: vec![], kill_after }).unwrap_err()
+        };
+        for argv in [&[][..], &["echo", "a\0b"]] {
+            assert_eq!(start(argv).kind(), io::ErrorKind::InvalidInput, "{argv:?}");
+        }
+        assert_eq!(start(&["echo", &"x".repeat(9 << 20)]).raw_os_error(), Some(libc::E2BIG));
+    }
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
+use crate::support::example;
 use crate::support::process::Process;
 use crate::support::running::Running;
 use crate::support::scene::Scene;
@@ -177,6 +178,16 @@ fn arguments_and_environment_of_any_kind_arrive() {
     finished.assert_code(0);
     let want = [b"|", long.as_bytes(), b"|", odd.as_bytes(), b"|", odd.as_bytes(), b"|"].concat();
     assert!(finished.out == want);
+}
+
+#[test]
+fn a_program_that_forgot_to_be_a_keeper_is_told_and_starts_no_chain_of_them() {
+    let scene = Scene::new();
+    let finished = Running::start(&mut scene.program(example("forgetful"))).finish();
+    finished.assert_code(125);
+    // What the keeper that it should have been said, then what it made of that.
+    let told = "not started: this program must call process::keeper_entry() first thing in main\n";
+    assert_eq!((finished.out().as_str(), finished.err()), ("", format!("{told}it was keeper-died\n")));
 }
 
 #[test]
