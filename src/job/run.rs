@@ -147,12 +147,12 @@ impl Job {
             // Its end is near, or passed while we were stopped.
             outcome.lost = Some(lease.check().err().unwrap_or_else(|| lease.given_up()));
         }
-        if session.seen.stuck.is_some() {
-            // Its keeper goes on holding the lock, if that is one which a process can
-            // hold: letting go here would free it under the process.
-            drop(lease);
-        } else {
+        if session.seen.tree_gone {
             release(lease, outcome);
+        } else {
+            // Its keeper goes on holding the lock, if that is one which a process can
+            // hold: letting go here would free it under the tree.
+            drop(lease);
         }
         let Session { kept, mut seen, pump, drain, pty, .. } = session;
         if let Some(drain) = drain {
@@ -188,6 +188,11 @@ impl Job {
         };
         let foreground = streams.ours.terminal.is_some();
         let tether = lease.zip(outcome.ttl).and_then(|(lease, ttl)| Tether::to(lease, ttl, grace));
+        // Before the command: an error from here means that nothing runs, and the lock can be given back.
+        let carried = match streams.ours.pump {
+            Some((pump, drain)) => Some((spawn("output", move |_| Terminal::from_background(|| pump.run()))?, drain)),
+            None => None,
+        };
         let kept = Kept::start(Spec {
             argv: self.argv.clone(),
             env: environment::for_command(std::env::vars_os(), &told),
@@ -205,10 +210,7 @@ impl Job {
         session.foreground = foreground;
         session.pty = streams.ours.pty;
         session.feed = streams.ours.feed;
-        if let Some((pump, drain)) = streams.ours.pump {
-            session.pump = Some(spawn("output", move |_| Terminal::from_background(|| pump.run()))?);
-            session.drain = Some(drain);
-        }
+        (session.pump, session.drain) = carried.unzip();
         Ok(session)
     }
 }

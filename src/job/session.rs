@@ -71,6 +71,8 @@ pub(super) struct Seen {
     /// The first signal by which somebody asked for the end.
     pub(super) asked_by: Option<i32>,
     pub(super) stuck: Option<i32>,
+    /// Nothing of the tree is left, as far as anybody can see: not told otherwise, it may run.
+    pub(super) tree_gone: bool,
     pub(super) keeper_died: bool,
     /// After the keeper's death: whether all of the tree was found and ended.
     pub(super) ended_without_keeper: bool,
@@ -162,10 +164,12 @@ impl Session {
             Event::Started { pid } => self.seen.pid = Some(pid),
             Event::NotStarted { errno } => {
                 self.seen.not_started = Some(errno);
+                self.seen.tree_gone = true;
                 return true;
             }
             Event::TooLate => {
                 self.seen.too_late = true;
+                self.seen.tree_gone = true;
                 return true;
             }
             Event::Stopped { signal } => self.on_stopped(signal),
@@ -183,10 +187,14 @@ impl Session {
                 self.seen.stuck = Some(pid);
                 return true;
             }
-            Event::Gone => return true,
+            Event::Gone => {
+                self.seen.tree_gone = true;
+                return true;
+            }
             Event::KeeperDied => {
                 self.seen.keeper_died = true;
                 self.seen.ended_without_keeper = self.kept.end_without_keeper(WITHOUT_KEEPER);
+                self.seen.tree_gone = self.seen.ended_without_keeper;
                 return true;
             }
         }
