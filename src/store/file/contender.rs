@@ -3,15 +3,11 @@
 use super::super::contract::{Attempt, Claim, Contender, Hold, Holder};
 use super::super::now::Now;
 use super::super::{Error, Key, Record};
-use super::files::{Files, Flock, LockFile};
+use super::files::{Files, Flock, LockFile, REPLACEMENTS};
 use super::hold::FileHold;
 use super::wake::Alarm;
 use crate::clock::Moment;
 use crate::thread::Stop;
-
-/// How often the lock file may be replaced under our hands before we say that
-/// somebody keeps doing it.
-const REPLACEMENTS: u32 = 16;
 
 /// Keeps its descriptor from one try to the next: to close it would wake all
 /// the other waiters, and they us.
@@ -54,6 +50,7 @@ impl FileContender {
         }
         let record = Record::new(&self.key, claim, previous.as_ref(), &now);
         if let Err(error) = self.files.write_record(&record) {
+            self.keep_nobody_out(&record);
             // Not left to the close: a process that another thread starts just
             // now has, until its exec, a copy of the descriptor.
             lock.unlock()?;
@@ -62,6 +59,15 @@ impl FileContender {
         lock.touch();
         let hold: Box<dyn Hold> = Box::new(FileHold { lock, fence: record.fence });
         Ok(Attempt::Taken(hold))
+    }
+
+    /// A record that is in its place, though maybe not on disk, names a minimum
+    /// hold for a run that never will be. Best effort: its disk has just failed.
+    fn keep_nobody_out(&self, record: &Record) {
+        if !record.hold_at_least.is_zero() && self.files.read_record().is_some_and(|there| there.fence == record.fence)
+        {
+            let _: Result<(), Error> = self.files.write_record(&record.clone().without_hold());
+        }
     }
 
     fn held(&mut self, lock: LockFile, record: Option<Record>, free_at: Option<Moment>, ended: bool) -> Attempt {
@@ -93,10 +99,7 @@ impl Contender for FileContender {
                 Flock::Shared => return Ok(self.held(lock, None, None, false)),
             }
         }
-        Err(Error::unreachable(format!(
-            "the lock file {} is replaced again and again; find out by whom",
-            self.files.lock_path().display()
-        )))
+        Err(self.files.replaced())
     }
 
     fn wait_for_change(&mut self, until: Moment, stop: &Stop) {

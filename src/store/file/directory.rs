@@ -69,6 +69,13 @@ impl Directory {
         Ok(Directory { path: path.to_owned(), fd })
     }
 
+    /// One whose names can be changed, but not synced.
+    #[cfg(test)]
+    pub(super) fn that_cannot_be_synced(path: &Path) -> Directory {
+        let fd = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        Directory { path: path.to_owned(), fd }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -19,6 +19,9 @@ use super::directory::Directory;
 
 /// More than any record of ours; what is longer is none.
 const RECORD_LIMIT: u64 = 64 * 1024;
+/// How often the lock file may be replaced under our hands before we say that
+/// somebody keeps doing it.
+pub(super) const REPLACEMENTS: u32 = 16;
 /// How often a lock that is only being looked at is tried again, and the pause
 /// between: a look takes microseconds.
 const LOOKS: u32 = 50;
@@ -125,6 +128,14 @@ impl Files {
     /// Makes waiters look again, as closing the lock file does.
     pub(super) fn nudge(&self) {
         drop(self.open_with(OFlags::empty()));
+    }
+
+    /// The error after [`REPLACEMENTS`].
+    pub(super) fn replaced(&self) -> Error {
+        Error::unreachable(format!(
+            "the lock file {} is replaced again and again; find out by whom",
+            self.lock_path().display()
+        ))
     }
 
     fn failed(&self, what: &str, error: impl Into<io::Error>) -> Error {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use contender::FileContender;
 use directory::Directory;
-use files::{Files, Flock};
+use files::{Files, Flock, REPLACEMENTS};
 use wake::{Alarm, Pool};
 
 use super::contract::{Broken, Contender, Holder, LockStore, NodeState, NodeView};
@@ -120,17 +120,23 @@ impl LockStore for FileStore {
     /// parted from its flock: it says who that is.
     fn break_lock(&self, key: &Key, fence: Option<u64>) -> Result<Broken, Error> {
         let files = self.files(key);
-        let lock = match self.state(&files)? {
-            NodeState::Free => return Ok(Broken::WasFree),
-            NodeState::Held(holder) if !holder.ended => return Err(unbreakable(key, &holder)),
-            NodeState::Held(_) => files.open()?,
-        };
-        if lock.try_exclusive()? != Flock::Granted {
-            return Err(unbreakable(key, &Holder { record: files.read_record(), ended: false, free_at: None }));
+        for _ in 0..REPLACEMENTS {
+            let lock = match self.state(&files)? {
+                NodeState::Free => return Ok(Broken::WasFree),
+                NodeState::Held(holder) if !holder.ended => return Err(unbreakable(key, &holder)),
+                NodeState::Held(_) => files.open()?,
+            };
+            if lock.try_exclusive()? != Flock::Granted {
+                return Err(unbreakable(key, &Holder { record: files.read_record(), ended: false, free_at: None }));
+            }
+            // The flock of a file that was replaced since it was opened excludes nobody.
+            let broken = lock.is_current().then(|| self.end_minimum_hold(key, &files, fence));
+            lock.unlock()?;
+            if let Some(broken) = broken {
+                return broken;
+            }
         }
-        let broken = self.end_minimum_hold(key, &files, fence);
-        lock.unlock()?;
-        broken
+        Err(files.replaced())
     }
 }
 

@@ -143,3 +143,15 @@ fn a_contender_whose_lock_file_was_replaced_goes_on_with_the_new_one() {
     assert!(old.check().is_err(), "the old holder can tell");
     assert!(new.check().is_ok());
 }
+
+#[test]
+fn a_record_that_may_not_be_on_disk_keeps_nobody_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = FileStore::over(Directory::that_cannot_be_synced(directory.path()));
+    let claim = Claim { hold_at_least: HOUR, ..Claim::default() };
+    let error = broken.contender(&key()).unwrap().try_take(&claim).map(drop).unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    assert!(directory.path().join("demo.json").exists(), "the record was in its place before that failed");
+    let store = store(&directory, Now::read);
+    take(&store, &Claim::default()).give_back().unwrap();
+}
