@@ -7,7 +7,7 @@ use std::time::Duration;
 #[error("{text:?} is no duration; write a number and a unit, such as 90s, 5m, 1h30m or 250ms")]
 pub struct InvalidDuration {
     text: String,
-    source: Option<humantime::DurationError>,
+    source: humantime::DurationError,
 }
 
 /// Reads a duration: numbers, each with its unit (`ns`, `us`, `ms`, `s`, `m`,
@@ -21,7 +21,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     if trimmed == "0" {
         return Ok(Duration::ZERO);
     }
-    humantime::parse_duration(trimmed).map_err(|e| InvalidDuration { text: text.to_owned(), source: Some(e) })
+    humantime::parse_duration(trimmed).map_err(|source| InvalidDuration { text: text.to_owned(), source })
 }
 
 /// Writes a duration as [`parse_duration`] reads it, without blanks: `1h30m`.

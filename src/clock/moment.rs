@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// `9999-12-31T23:59:59.999Z`, the last time that RFC 3339 can write.
+const END_OF_9999: Duration = Duration::from_millis(253_402_300_799_999);
+
 /// A point on `CLOCK_BOOTTIME`: nanoseconds since this host booted, suspend
 /// included (`clock_gettime(2)`).
 ///
@@ -98,8 +101,11 @@ pub fn unix_now() -> Duration {
 }
 
 /// A wall-clock time as RFC 3339 in UTC with milliseconds: `2026-11-21T20:13:00.250Z`.
+/// A time before 1970 or after 9999, as of a clock that is set wrong, shows as
+/// the first or the last between.
 pub fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(END_OF_9999);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since_1970).to_string()
 }
 
 #[cfg(test)]
@@ -132,5 +138,13 @@ mod tests {
     #[test]
     fn wall_clock_times_print_as_rfc3339() {
         assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_millis(1_250)), "1970-01-01T00:00:01.250Z");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_wrong_prints_too() {
+        assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+        for seconds in [253_402_300_800, i64::MAX as u64] {
+            assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)), "9999-12-31T23:59:59.999Z");
+        }
     }
 }
