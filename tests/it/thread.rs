@@ -352,6 +352,23 @@ fn threads_that_do_not_come_within_the_grace_are_named() {
     drop(release);
 }
 
+#[test]
+fn dropping_a_supervisor_stops_its_threads_and_waits_for_none_that_is_deaf() {
+    let supervisor = Supervisor::new();
+    let (ending, end) = bounded::<()>(0);
+    supervisor
+        .essential("heeds", move |stop| {
+            stop.wait();
+            drop(ending);
+        })
+        .unwrap();
+    let (release, held) = bounded::<()>(0);
+    supervisor.isolated("deaf", move |_| while held.recv().is_ok() {}).unwrap();
+    drop(supervisor);
+    assert!(end.recv_timeout(PATIENCE).unwrap_err().is_disconnected());
+    drop(release);
+}
+
 // Signals.
 
 #[test]
