@@ -133,7 +133,8 @@
 //! # Features
 //!
 //! They only add API, and are on by default: `cli` (the command), `http` (the
-//! HTTP client and server; `run --ping`), `tls` (`https://` in both).
+//! HTTP client and server, `live`; `run --ping`, `run --listen`, `watch`,
+//! `logs`), `tls` (`https://` in both).
 //!
 //! # Errors and panics
 //!
