@@ -28,6 +28,8 @@ pub enum Why {
     Truncated,
     /// A file was put under the followed name, and was gone before it could be opened.
     CameAndWent,
+    /// The run ended before all that was written was read: nobody took its output.
+    NotRead,
 }
 
 impl Missed {
@@ -68,6 +70,7 @@ impl fmt::Display for Why {
             Why::NotKept => "no longer kept",
             Why::Truncated => "file truncated",
             Why::CameAndWent => "a file came and went",
+            Why::NotRead => "not read to the end",
         })
     }
 }

@@ -48,6 +48,10 @@ pub(super) struct File {
     in_hole: bool,
     splitter: Splitter,
     mid_line: bool,
+    /// How far it is read when the following is over.
+    until: Option<u64>,
+    /// Since that was set, it was looked at once: a truncation may have come before.
+    is_checked: bool,
 }
 
 impl File {
@@ -64,6 +68,8 @@ impl File {
             in_hole: false,
             splitter: Splitter::new(),
             mid_line: false,
+            until: None,
+            is_checked: false,
         }
     }
 
@@ -87,6 +93,15 @@ impl File {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
+    /// Sets that it is read to where it ends now, and no further.
+    pub(super) fn look_last(&mut self) {
+        self.until.get_or_insert_with(|| self.file.metadata().map_or(0, |metadata| metadata.len()));
+    }
+
+    pub(super) fn is_last_look(&self) -> bool {
+        self.until.is_some()
+    }
+
     /// While it waits to be read, its size is all that tells a truncation.
     pub(super) fn note_size(&mut self) {
         self.seen_bytes = self.file.metadata().map_or(0, |metadata| metadata.len()).max(self.seen_bytes);
@@ -95,6 +110,10 @@ impl File {
     /// Reads up to a buffer. Fingerprint and news come with one system call, so
     /// that no truncation gets between them.
     pub(super) fn read(&mut self, buffer: &mut [u8], out: &mut Outlet) -> io::Result<Seen> {
+        if self.is_checked && self.until.is_some_and(|until| self.offset >= until) {
+            return Ok(Seen::Nothing);
+        }
+        self.is_checked = self.is_last_look();
         if self.in_hole && self.fingerprint.is_empty() {
             self.skip_hole();
         }

@@ -50,9 +50,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How long a replaced file is read on after its last growth.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// How long a stopped follower reads on: a file may grow faster than it is read.
-const LAST_LOOK: Duration = Duration::from_secs(1);
-
 /// Replaced files that are kept open; beyond it the oldest is closed early.
 const MAX_HELD: usize = 16;
 
@@ -61,6 +58,7 @@ pub(super) fn follow(options: &LogFile, watcher: &Watcher, halt: &Halt, out: &mu
     let name = Name::new(&options.path)?;
     let mut follower = Follower { name, watcher, held: VecDeque::new(), watched: false, missed: false, failing: None };
     follower.begin(options, out);
+    out.begun();
     let mut buffer = vec![0; 64 * 1024];
     while !halt.is_set() {
         follower.name.look(watcher);
@@ -147,7 +145,7 @@ impl Follower<'_> {
                 }
             }
             if index < newest && file.is_mid_line() {
-                if file.quiet_since.elapsed() < SETTLE {
+                if file.quiet_since.elapsed() < SETTLE && !file.is_last_look() {
                     // Its line first, then the next file's.
                     return false;
                 }
@@ -197,13 +195,20 @@ impl Follower<'_> {
         }
     }
 
-    /// What was written before the stop and not yet seen, as far as that is done in a second.
+    /// What was written before the stop and not yet seen. Not what comes later:
+    /// a file may grow faster than it is read.
     fn read_rest(&mut self, buffer: &mut [u8], out: &mut Outlet) {
-        let until = Instant::now() + LAST_LOOK;
         self.name.look(self.watcher);
-        self.take_arrivals(out);
-        while self.read(buffer, out) && Instant::now() < until {
-            out.flush();
+        loop {
+            self.take_arrivals(out);
+            self.held.iter_mut().for_each(File::look_last);
+            while self.read(buffer, out) {
+                out.flush();
+            }
+            // More of them than may be held at once.
+            if !self.close_old(out) {
+                return;
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! A stop for those who wait in `poll(2)`, and for those who wait in a channel.
+//! A stop for those who wait in `poll(2)`, and for those who wait in a channel;
+//! and beyond it, that nobody takes anything any more.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,18 +15,32 @@ pub(in crate::flow) struct Halt {
     stop: Stop,
     /// Written once and never read: it stays readable.
     bell: OwnedFd,
+    giver_up: Stopper,
+    given_up: Stop,
 }
 
 impl Halt {
     pub(super) fn new() -> io::Result<Halt> {
         let (stopper, stop) = Stop::new();
-        Ok(Halt { stopper, stop, bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+        let (giver_up, given_up) = Stop::new();
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Halt { stopper, stop, bell, giver_up, given_up })
     }
 
     pub(super) fn stop(&self) {
         self.stopper.stop();
         // It fails only after 2^64 - 2 stops.
         let _: rustix::io::Result<usize> = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// A stop, after which what was read has nowhere to go either.
+    pub(super) fn give_up(&self) {
+        self.stop();
+        self.giver_up.stop();
+    }
+
+    pub(super) fn given_up(&self) -> &Receiver<Never> {
+        self.given_up.receiver()
     }
 
     pub(in crate::flow) fn is_set(&self) -> bool {

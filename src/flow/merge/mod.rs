@@ -38,12 +38,13 @@ mod source;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::follow::Watcher;
 use super::{Missed, Piece};
-use crate::thread::{Worker, catch, spawn};
+use crate::thread::{Never, Worker, catch, spawn};
 pub(super) use halt::Halt;
 pub(super) use outlet::Outlet;
 pub use source::{LogFile, Source, StartAt};
@@ -58,6 +59,8 @@ pub struct Merge {
     items: Receiver<Item>,
     names: Vec<String>,
     halt: Arc<Halt>,
+    /// Disconnected when every source knows where it starts.
+    begun: Receiver<Never>,
     _workers: Vec<Worker<()>>,
 }
 
@@ -113,11 +116,12 @@ impl Merge {
         let (sender, items) = bounded(QUEUED_ITEMS);
         let halt = Arc::new(Halt::new()?);
         let names = sources.iter().map(|source| source.name().to_owned()).collect();
-        let mut merge = Merge { items, names, halt: Arc::clone(&halt), _workers: Vec::new() };
+        let (beginning, begun) = bounded(0);
+        let mut merge = Merge { items, names, halt: Arc::clone(&halt), begun, _workers: Vec::new() };
         let watcher = merge.start_watcher(&sources)?;
         for (index, source) in sources.into_iter().enumerate() {
             let (watcher, halt) = (Arc::clone(&watcher), Arc::clone(&halt));
-            let mut outlet = Outlet::new(index, sender.clone(), Arc::clone(&halt));
+            let mut outlet = Outlet::new(index, sender.clone(), Arc::clone(&halt), beginning.clone());
             let thread = format!("from {}", source.name()).replace('\0', "?");
             merge._workers.push(spawn(&thread, move |_| {
                 let result = catch(|| source.read(&watcher, &halt, &mut outlet));
@@ -150,9 +154,17 @@ impl Merge {
         &self.names[source]
     }
 
+    /// Waits until every source knows where it starts, as a file of which the
+    /// last lines are wanted must be looked at first: what is written to it from
+    /// then on is read. Gives up after `limit`; whether they all do.
+    pub fn wait_begun(&self, limit: Duration) -> bool {
+        self.begun.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
+    }
+
     /// Asks all sources to end, and returns at once. Their last items still come:
-    /// lines that wait for an end, and the `End` of each. They are given up after
-    /// a second if nobody takes them. A [`Source::reader`] ends after its read.
+    /// what a followed file held at the stop, lines that wait for an end, and the
+    /// `End` of each. They wait until they are taken, or the merge is dropped. A
+    /// [`Source::reader`] ends after its read.
     pub fn stop(&self) {
         self.halt.stop();
     }
@@ -160,7 +172,7 @@ impl Merge {
 
 impl Drop for Merge {
     fn drop(&mut self) {
-        self.halt.stop();
+        self.halt.give_up();
     }
 }
 

@@ -2,28 +2,32 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::{Sender, select};
 
 use super::{Event, Halt, Item, Lines};
 use crate::flow::{Missed, Piece};
-
-/// How long the last items of a stopped source wait to be taken.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+use crate::thread::Never;
 
 /// Collects what one read gave, and sends it. It waits for whoever takes the
-/// items, and after a stop only a little.
+/// items, also after a stop: what was read is theirs.
 pub(in crate::flow) struct Outlet {
     source: usize,
     sender: Sender<Item>,
     halt: Arc<Halt>,
     pending: Vec<Event>,
+    /// Dropped when the source knows where it starts.
+    beginning: Option<Sender<Never>>,
 }
 
 impl Outlet {
-    pub(super) fn new(source: usize, sender: Sender<Item>, halt: Arc<Halt>) -> Outlet {
-        Outlet { source, sender, halt, pending: Vec::new() }
+    pub(super) fn new(source: usize, sender: Sender<Item>, halt: Arc<Halt>, beginning: Sender<Never>) -> Outlet {
+        Outlet { source, sender, halt, pending: Vec::new(), beginning: Some(beginning) }
+    }
+
+    /// The source knows where it starts: nothing that is written from now on is passed over.
+    pub(in crate::flow) fn begun(&mut self) {
+        self.beginning = None;
     }
 
     /// Adds lines, or a piece of one. Whole lines next to each other go as one item.
@@ -44,8 +48,8 @@ impl Outlet {
         self.pending.push(Event::Trouble(error));
     }
 
-    /// Sends what there is. Blocks until it is taken; a stop, or the end of the
-    /// one who takes, unblocks it.
+    /// Sends what there is. Blocks until it is taken; the end of the one who
+    /// takes, or of the [`Merge`](super::Merge), unblocks it.
     pub(in crate::flow) fn flush(&mut self) {
         for event in self.pending.drain(..) {
             let item = Item { source: self.source, event };
@@ -56,6 +60,7 @@ impl Outlet {
     }
 
     pub(super) fn end(mut self, result: io::Result<()>) {
+        self.begun();
         self.pending.push(Event::End(result));
         self.flush();
     }
@@ -74,11 +79,8 @@ impl Lines {
 
 /// Whether it was taken.
 fn send(sender: &Sender<Item>, halt: &Halt, item: Item) -> bool {
-    if halt.is_set() {
-        return sender.send_timeout(item, LAST_WORDS).is_ok();
-    }
     select! {
         send(sender, item) -> sent => sent.is_ok(),
-        recv(halt.receiver()) -> _ => sender.send_timeout(item, LAST_WORDS).is_ok(),
+        recv(halt.given_up()) -> _ => false,
     }
 }

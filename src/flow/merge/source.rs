@@ -191,6 +191,7 @@ fn read_pollable(reader: &mut dyn Pollable, halt: &Halt, out: &mut Outlet) -> io
 
 /// Reads to the end, line by line into the outlet.
 fn read_all(halt: &Halt, out: &mut Outlet, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
+    out.begun();
     let mut buffer = vec![0; 64 * 1024];
     let mut splitter = Splitter::new();
     let mut result = Ok(());
