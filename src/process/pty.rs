@@ -190,8 +190,8 @@ impl RawMode {
     }
 
     fn set(&self, settings: &Termios) {
-        // A terminal that is gone needs no settings.
-        let _: rustix::io::Result<()> = with_ttou_blocked(|| tcsetattr(&self.device, OptionalActions::Drain, settings));
+        // Now, as a terminal that nobody reads never drains. One that is gone needs no settings.
+        let _: rustix::io::Result<()> = with_ttou_blocked(|| tcsetattr(&self.device, OptionalActions::Now, settings));
     }
 }
 

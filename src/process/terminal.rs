@@ -77,11 +77,12 @@ impl Terminal {
         with_ttou_blocked(body)
     }
 
-    /// Sets the terminal as it was found: for a command that was killed before it could.
+    /// Sets the terminal as it was found: for a command that was killed before
+    /// it could. Doesn't wait for what was written: nobody may read it.
     pub fn restore(&self) {
         if let Some(settings) = &self.settings {
             let _: rustix::io::Result<()> =
-                with_ttou_blocked(|| tcsetattr(&self.device, OptionalActions::Drain, settings));
+                with_ttou_blocked(|| tcsetattr(&self.device, OptionalActions::Now, settings));
         }
     }
 }
