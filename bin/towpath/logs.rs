@@ -13,6 +13,7 @@ use towpath::process::adopt_orphans;
 use towpath::thread::signals::Signals;
 
 use crate::cli::LogsArguments;
+use crate::ending::{outlive_file_limit, pass_on_interrupt};
 use crate::{listen, voice};
 
 /// What ends logs, in order the first time.
@@ -40,10 +41,12 @@ pub(crate) fn logs(arguments: LogsArguments) -> ExitCode {
     };
     let end = logs.run(signals.receiver());
     tell(&end, command.as_deref().unwrap_or_default());
+    pass_on_interrupt(end.interrupted, end.interrupted_alone);
     ExitCode::from(end.exit_code())
 }
 
 fn prepare(with_command: bool) -> io::Result<Signals> {
+    outlive_file_limit()?;
     if !with_command {
         return Signals::listen(&ENDING);
     }

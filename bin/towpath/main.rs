@@ -3,6 +3,7 @@
 mod cli;
 mod completions;
 mod config;
+mod ending;
 #[cfg(feature = "http")]
 mod listen;
 #[cfg(feature = "http")]

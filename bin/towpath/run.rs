@@ -3,7 +3,6 @@
 use std::io;
 use std::process::ExitCode;
 
-use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts as sig;
 #[cfg(feature = "http")]
 use towpath::client::{Target, Trust};
@@ -18,6 +17,7 @@ use towpath::store::Key;
 use towpath::thread::signals::Signals;
 
 use crate::cli::{RunArguments, Unreachable};
+use crate::ending::{outlive_file_limit, pass_on_interrupt};
 #[cfg(feature = "http")]
 use crate::listen;
 use crate::voice;
@@ -58,21 +58,8 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     }
     let outcome = job.run(signals.receiver());
     words.tell(&outcome);
-    if outcome.interrupted_alone {
-        // As if the terminal had sent it to our group too: a script that runs us ends as well.
-        let _: rustix::io::Result<()> = kill_current_process_group(Signal::INT);
-    }
-    if outcome.interrupted {
-        // A shell ends its loop only if we die by it, whatever our code. It doesn't come back.
-        let _: io::Result<()> = signal_hook::low_level::emulate_default_handler(sig::SIGINT);
-    }
+    pass_on_interrupt(outcome.interrupted, outcome.interrupted_alone);
     ExitCode::from(outcome.exit_code(busy))
-}
-
-/// A log that reaches `ulimit -f` is a log that is full, not our end. The
-/// command doesn't inherit the handler.
-fn outlive_file_limit() -> io::Result<()> {
-    signal_hook::flag::register(libc::SIGXFSZ, std::sync::Arc::default()).map(drop)
 }
 
 /// A job as the flags describe it; one line if they don't make sense.

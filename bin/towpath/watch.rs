@@ -12,6 +12,7 @@ use towpath::process::Status;
 use towpath::thread::Stop;
 
 use crate::cli::WatchArguments;
+use crate::ending::outlive_file_limit;
 use crate::voice;
 
 /// How long connecting may take.
@@ -29,6 +30,8 @@ pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
             return ExitCode::from(exit_code::USAGE);
         }
     };
+    // What fails is seen when it is needed: the write then ends us.
+    let _: io::Result<()> = outlive_file_limit();
     let mut watch = Watch::new(agent, &target, arguments.retry);
     // A signal ends us by its default action: there is nothing to put in order.
     let stop = Stop::never();

@@ -1,18 +1,25 @@
 //! Who is told of a run: a monitor by pings, and watchers by a live view.
 //! Without the feature `http` there is nobody.
 
+#[cfg(feature = "http")]
+use std::time::Duration;
+
 use crossbeam_channel::Receiver;
 
+#[cfg(feature = "http")]
+use super::feeding::Feeding;
 #[cfg(feature = "http")]
 use super::listen::{Served, end_of, run_of};
 use super::outcome::Outcome;
 #[cfg(feature = "http")]
 use super::outcome::Verdict;
+use super::output::Plan;
 #[cfg(feature = "http")]
 use super::output::{Live, STREAMS};
-use super::output::{Output, Plan};
 #[cfg(feature = "http")]
 use super::ping::Pings;
+#[cfg(feature = "http")]
+use super::signals::Leaving;
 use super::spec::Job;
 #[cfg(feature = "http")]
 use crate::live::Record;
@@ -24,9 +31,11 @@ pub(super) struct Audience {
     pings: Option<Pings>,
     #[cfg(feature = "http")]
     served: Option<Served>,
-    /// The lines on their way to watchers, while they aren't with the pump.
+    /// The lines on their way to watchers; the pump has it too.
     #[cfg(feature = "http")]
-    live: Option<Live>,
+    feeding: Option<Feeding>,
+    #[cfg(feature = "http")]
+    cut_short: bool,
 }
 
 #[cfg(feature = "http")]
@@ -43,7 +52,7 @@ impl Audience {
         }
         let sources = STREAMS.map(str::to_owned).to_vec();
         let begun = job.listen.take().and_then(|listen| listen.begin(run_of(outcome), sources));
-        (self.served, self.live) = begun.map(|(served, feed)| (served, Live::new(feed))).unzip();
+        (self.served, self.feeding) = begun.map(|(served, feed)| (served, Feeding::new(feed))).unzip();
     }
 
     /// Where the run can be watched.
@@ -53,23 +62,23 @@ impl Audience {
 
     /// Whether somebody may want to see every line.
     pub(super) fn wants_lines(&self) -> bool {
-        self.live.is_some()
+        self.feeding.is_some()
     }
 
     /// Has the lines go to the watchers too.
-    pub(super) fn join(&mut self, plan: &mut Plan) {
-        plan.live = self.live.take();
+    pub(super) fn join(&self, plan: &mut Plan) {
+        plan.live = self.feeding.clone().map(Live::new);
     }
 
-    /// The pump has ended, and the lines with it.
-    pub(super) fn take_back(&mut self, output: &mut Output) {
-        self.live = output.take_live();
+    /// The pump didn't get to the end of the output.
+    pub(super) fn cut_short(&mut self) {
+        self.cut_short = true;
     }
 
     /// Tells the end, which is final: to the watchers at once, then to the monitor.
     pub(super) fn tell(&mut self, outcome: &mut Outcome, busy: u8) {
-        if let Some(live) = self.live.take() {
-            live.into_feed().finish(Record::End(end_of(outcome, busy)));
+        if let Some(feeding) = self.feeding.take() {
+            feeding.finish(Record::End(end_of(outcome, busy)), !self.cut_short);
         }
         // Who didn't get its turn, or was told to go before, has nothing to tell a monitor.
         let is_silent = matches!(outcome.verdict, Verdict::Held(_) | Verdict::Skipped(_) | Verdict::Interrupted(_));
@@ -82,7 +91,9 @@ impl Audience {
     /// a signal wants our own end too, and doesn't send another.
     pub(super) fn dismiss(self, signals: &Receiver<i32>, outcome: &Outcome) {
         if let Some(served) = self.served {
-            served.finish(signals, outcome.asked_by.is_some() || outcome.interrupted_alone);
+            let mut leaving = Leaving::new(signals, Duration::ZERO);
+            leaving.count(outcome.asked_by, outcome.interrupted_alone, false);
+            served.finish(&mut leaving);
         }
     }
 }
@@ -103,9 +114,9 @@ impl Audience {
         false
     }
 
-    pub(super) fn join(&mut self, _plan: &mut Plan) {}
+    pub(super) fn join(&self, _plan: &mut Plan) {}
 
-    pub(super) fn take_back(&mut self, _output: &mut Output) {}
+    pub(super) fn cut_short(&mut self) {}
 
     pub(super) fn tell(&mut self, _outcome: &mut Outcome, _busy: u8) {}
 

@@ -3,8 +3,6 @@
 //! A line too long to be held back comes in pieces. If another source comes
 //! between them, the line ends there, and its rest is a line of its own.
 
-use crate::flow::{Piece, tail::Feed};
-
 /// Whose line is open where the lines of several sources meet.
 #[derive(Debug, Default)]
 pub(super) struct Interleave {
@@ -31,16 +29,6 @@ impl Interleave {
     /// A line of nobody's comes: whose line to end first.
     pub(super) fn between(&mut self) -> Option<usize> {
         self.open.take()
-    }
-
-    /// Gives a source's piece to a tail.
-    pub(super) fn feed<R: Clone>(&mut self, feed: &Feed<R>, source: usize, mut piece: Piece<'_>) {
-        let turn = self.turn(source, piece.end);
-        if let Some(open) = turn.cut {
-            feed.push_tagged(tag(open), Piece { bytes: b"\n", start: false, end: true });
-        }
-        piece.start |= turn.starts;
-        feed.push_tagged(tag(source), piece);
     }
 }
 

@@ -5,10 +5,10 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{after, select};
 
 use super::Outcome;
-use super::signals::ends_a_run;
+use super::signals::{Heard, Leaving};
 use crate::clock::rfc3339;
 use crate::flow::tail::Feed;
 use crate::http::{Address, Config, Server, Stopper};
@@ -100,24 +100,33 @@ pub(super) struct Served {
 impl Served {
     /// Stays for late readers unless somebody wants us gone, then ends the
     /// server. Readers who are connected get their end within 5 s, or are cut.
-    pub(super) fn finish(self, signals: &Receiver<i32>, wanted_gone: bool) {
-        let over = crossbeam_channel::after(if wanted_gone { Duration::ZERO } else { self.linger });
-        loop {
+    ///
+    /// The first signal that asks for the end, also one of before, ends the
+    /// lingering; the second ends the wait for connected readers too.
+    pub(super) fn finish(self, leaving: &mut Leaving) {
+        let over = after(self.linger);
+        while !leaving.is_asked() {
             select! {
                 recv(over) -> _ => break,
                 recv(self.worker.ended()) -> _ => break,
-                recv(signals) -> signal => match signal {
-                    Ok(signal) if ends_a_run(signal).is_continue() => {}
-                    _ => break,
-                },
+                recv(leaving.signals) -> signal => { leaving.hear(signal); },
             }
         }
         self.stopper.stop();
-        match self.worker.join_within(END_WITHIN + SERVER_ENDS_WITHIN) {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => log::warn!("the live view didn't end in order: {error}"),
-            Ok(Err(panic)) => panic.log(),
-            Err(_) => log::warn!("the live view didn't end in time"),
+        let too_long = after(END_WITHIN + SERVER_ENDS_WITHIN);
+        loop {
+            select! {
+                recv(self.worker.ended()) -> _ => break,
+                recv(too_long) -> _ => return log::warn!("the live view didn't end in time"),
+                recv(leaving.signals) -> signal => if let Heard::Again(_) = leaving.hear(signal) {
+                    return;
+                },
+            }
+        }
+        match self.worker.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::warn!("the live view didn't end in order: {error}"),
+            Err(panic) => panic.log(),
         }
     }
 }

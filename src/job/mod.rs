@@ -9,6 +9,8 @@ mod audience;
 mod causes;
 mod environment;
 #[cfg(feature = "http")]
+mod feeding;
+#[cfg(feature = "http")]
 mod interleave;
 mod lease;
 #[cfg(feature = "http")]

@@ -18,7 +18,7 @@ use super::outcome::{Outcome, Verdict};
 use super::output::{Log, Output, Tally};
 use super::report;
 use super::session::{Seen, Session};
-use super::signals::wait_or_die;
+use super::signals::Leaving;
 use super::spec::{IfUnreachable, Job, Once};
 use super::streams::Streams;
 use super::tether::{Tether, default_grace};
@@ -137,6 +137,7 @@ impl Job {
         if let Some(timeout) = self.timeout {
             session.set_timeout(timeout);
         }
+        let is_pumped = session.pump.is_some();
         session.watch(signals);
         outcome.ran = started.elapsed();
         // The keys typed from now on aren't the command's.
@@ -158,16 +159,18 @@ impl Job {
         if let Some(drain) = drain {
             drain.tree_gone();
         }
-        if let Some(pump) = pump {
-            take_output(pump, &mut seen, signals, grace);
-        }
-        // Our own terminal comes back to its settings before anything more is printed on it.
+        // Our own terminal comes back to its settings before anything is waited for: Ctrl-C is a signal again.
         drop(pty);
-        drop(kept);
-        if let Some(output) = &mut seen.output {
-            audience.take_back(output);
+        let mut leaving = Leaving::new(signals, grace);
+        leaving.count(seen.asked_by, seen.interrupted_alone, seen.asked_again);
+        if let Some(pump) = pump {
+            take_output(pump, &mut seen, &mut leaving);
         }
-        conclude(seen, signals, grace, outcome);
+        drop(kept);
+        if is_pumped && seen.output.is_none() {
+            audience.cut_short();
+        }
+        conclude(seen, &mut leaving, outcome);
     }
 
     fn start(
@@ -175,7 +178,7 @@ impl Job {
         log: Option<Log>,
         lease: Option<&Lease>,
         grace: Duration,
-        audience: &mut Audience,
+        audience: &Audience,
         outcome: &Outcome,
     ) -> io::Result<Session> {
         let streams = Streams::open(self, log, audience)?;
@@ -262,9 +265,9 @@ fn write_report(path: Option<&Path>, outcome: &mut Outcome, busy: u8) {
 }
 
 /// Waits until the output is delivered. Its readers may take for ever: whoever
-/// asked for the end doesn't wait for them longer than for the command.
-fn take_output(pump: Worker<Output>, seen: &mut Seen, signals: &Receiver<i32>, patience: Duration) {
-    if !wait_or_die(&pump, signals, seen.asked_by.map(|_| patience)) {
+/// asks for the end doesn't wait for them longer than for the command.
+fn take_output(pump: Worker<Output>, seen: &mut Seen, leaving: &mut Leaving) {
+    if !leaving.wait(&pump) {
         seen.undelivered = true;
         return;
     }
@@ -278,16 +281,12 @@ fn take_output(pump: Worker<Output>, seen: &mut Seen, signals: &Receiver<i32>, p
 }
 
 /// Prints what was kept back, and settles the verdict.
-fn conclude(seen: Seen, signals: &Receiver<i32>, patience: Duration, outcome: &mut Outcome) {
+fn conclude(seen: Seen, leaving: &mut Leaving, outcome: &mut Outcome) {
     outcome.undelivered = seen.undelivered;
-    let patience = seen.asked_by.map(|_| patience);
     outcome.pid = seen.pid;
     outcome.status = seen.status;
     outcome.left_behind = seen.left_behind;
     outcome.stuck = seen.stuck;
-    outcome.asked_by = seen.asked_by;
-    outcome.interrupted = seen.status.and_then(Status::signal) == Some(sig::SIGINT)
-        && (seen.interrupted_alone || seen.asked_by == Some(sig::SIGINT));
     outcome.interrupted_alone = seen.interrupted_alone;
     let ended_with_lease = seen.ended_with_lease();
     let output = seen.output;
@@ -313,15 +312,19 @@ fn conclude(seen: Seen, signals: &Receiver<i32>, patience: Duration, outcome: &m
         Verdict::Start(io::Error::other("its end was not told"))
     };
     if let Some(output) = output {
-        outcome.output = close(output, outcome.exit_code(0) == 0, signals, patience);
+        outcome.output = close(output, outcome.exit_code(0) == 0, leaving);
         outcome.undelivered |= outcome.output.is_none();
     }
+    // Also by a signal that came after the command's end: it ended the wait for our readers.
+    outcome.asked_by = leaving.asked_by;
+    outcome.interrupted = seen.status.and_then(Status::signal) == Some(sig::SIGINT)
+        && (seen.interrupted_alone || leaving.asked_by == Some(sig::SIGINT));
 }
 
 /// On a thread, as [`take_output`]: what is printed at the end may find no reader either.
-fn close(output: Output, succeeded: bool, signals: &Receiver<i32>, patience: Option<Duration>) -> Option<Tally> {
+fn close(output: Output, succeeded: bool, leaving: &mut Leaving) -> Option<Tally> {
     let worker = spawn("spool", move |_| Terminal::from_background(|| output.close(succeeded))).ok()?;
-    if !wait_or_die(&worker, signals, patience) {
+    if !leaving.wait(&worker) {
         return None;
     }
     worker.join().map_err(|panic| panic.log()).ok()

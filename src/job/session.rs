@@ -70,6 +70,8 @@ pub(super) struct Seen {
     pub(super) too_late: bool,
     /// The first signal by which somebody asked for the end.
     pub(super) asked_by: Option<i32>,
+    /// There was a second.
+    pub(super) asked_again: bool,
     pub(super) stuck: Option<i32>,
     /// Nothing of the tree is left, as far as anybody can see: not told otherwise, it may run.
     pub(super) tree_gone: bool,
@@ -225,6 +227,7 @@ impl Session {
             _ if ends_a_run(signal).is_break() => {
                 let first = self.seen.asked_by.is_none();
                 let grace = if first { self.kill_after } else { Duration::ZERO };
+                self.seen.asked_again |= !first;
                 self.seen.asked_by.get_or_insert(signal);
                 self.ask(signal, Moment::now() + grace);
             }

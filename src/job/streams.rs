@@ -28,7 +28,7 @@ pub(super) struct Ours {
 }
 
 impl Streams {
-    pub(super) fn open(job: &mut Job, log: Option<Log>, audience: &mut Audience) -> io::Result<Streams> {
+    pub(super) fn open(job: &mut Job, log: Option<Log>, audience: &Audience) -> io::Result<Streams> {
         let seen = log.is_some() || job.quiet_success || job.filter.is_some() || audience.wants_lines();
         let mut plan = Plan::default();
         (plan.filter, plan.log, plan.quiet) = (job.filter.take(), log, job.quiet_success);

@@ -42,7 +42,10 @@ mod live_slow;
 mod lock_directory;
 mod lock_file;
 mod lock_renewal;
+#[cfg(feature = "http")]
 mod logs;
+#[cfg(feature = "http")]
+mod logs_ends;
 mod output;
 mod pipe;
 mod process_child;
@@ -62,6 +65,8 @@ mod run_once;
 mod run_output;
 #[cfg(feature = "http")]
 mod run_ping;
+#[cfg(feature = "http")]
+mod run_stalled;
 mod run_terminal;
 mod static_binary;
 mod thread;

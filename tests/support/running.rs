@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -35,6 +35,15 @@ impl Running {
         let stdout = Collected::from(child.stdout.take());
         let stderr = Collected::from(child.stderr.take());
         Running { child, stdout, stderr }
+    }
+
+    /// Starts it with a pipe for each output, of which nobody reads standard
+    /// output but who takes the pipe that comes with it.
+    pub(crate) fn start_unread(command: &mut Command) -> (Running, ChildStdout) {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let unread = child.stdout.take().expect("a piped stream");
+        let stderr = Collected::from(child.stderr.take());
+        (Running { child, stdout: Collected::from(Some(std::io::empty())), stderr }, unread)
     }
 
     /// The program's own process.

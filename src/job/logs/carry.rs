@@ -5,13 +5,12 @@ use std::io;
 use crossbeam_channel::{Receiver, never, select};
 use memchr::memrchr;
 
-use super::super::interleave::{Interleave, tag};
+use super::super::feeding::Feeding;
+use super::super::interleave::Interleave;
 use super::super::output::{PrintTally, Printer};
 use super::{Notice, Tell};
 use crate::flow::merge::{Event, Item, Lines};
-use crate::flow::tail::Feed;
-use crate::flow::{Filter, Missed, Piece, Sieve};
-use crate::live::Record;
+use crate::flow::{Filter, Missed, Sieve};
 
 /// Carries lines, until all sources have ended or nobody wants any.
 ///
@@ -25,8 +24,7 @@ pub(super) struct Carrier {
     alive: usize,
     /// A line without an end, until it is known whether it is the last.
     held: Option<(usize, Lines)>,
-    feed: Option<Feed<Record>>,
-    fed: Interleave,
+    feeding: Option<Feeding>,
     page: Page,
     tell: Tell,
     failed: Vec<(String, io::Error)>,
@@ -35,7 +33,6 @@ pub(super) struct Carrier {
 
 /// What the carrier has to say at its end.
 pub(super) struct Carried {
-    pub(super) feed: Option<Feed<Record>>,
     pub(super) failed: Vec<(String, io::Error)>,
     pub(super) printed: PrintTally,
     pub(super) long_lines: u64,
@@ -49,7 +46,7 @@ impl Carrier {
         filter: &Filter,
         prefix: bool,
         to: Printer,
-        feed: Option<Feed<Record>>,
+        feeding: Option<Feeding>,
         tell: Tell,
     ) -> Carrier {
         let sieve = || (!filter.passes_all()).then(|| Sieve::new(filter.clone()));
@@ -59,8 +56,7 @@ impl Carrier {
             alive: names.len(),
             names,
             held: None,
-            feed,
-            fed: Interleave::default(),
+            feeding,
             page: Page { printer: to, printed: Interleave::default(), prefixes },
             tell,
             failed: Vec::new(),
@@ -87,15 +83,9 @@ impl Carrier {
                     open -= 1;
                 }
             }
-            unwanted = self.page.printer.is_closed() && self.feed.is_none();
+            unwanted = self.page.printer.is_closed() && self.feeding.is_none();
         }
-        Carried {
-            feed: self.feed,
-            failed: self.failed,
-            printed: self.page.printer.into_tally(),
-            long_lines: self.long_lines,
-            unwanted,
-        }
+        Carried { failed: self.failed, printed: self.page.printer.into_tally(), long_lines: self.long_lines, unwanted }
     }
 
     fn take(&mut self, source: usize, event: Event) {
@@ -137,8 +127,8 @@ impl Carrier {
 
     fn deliver(&mut self, source: usize, lines: &Lines) {
         // Live readers first: they don't wait for the terminal.
-        if let Some(feed) = &self.feed {
-            self.fed.feed(feed, source, lines.piece());
+        if let Some(feeding) = &self.feeding {
+            feeding.line(source, lines.piece());
         }
         match &mut self.sieves[source] {
             None => self.page.print(source, &lines.bytes),
@@ -152,11 +142,8 @@ impl Carrier {
 
     fn missed(&mut self, source: usize, missed: Missed) {
         self.release(true);
-        if let Some(feed) = &self.feed {
-            if let Some(open) = self.fed.between() {
-                feed.push_tagged(tag(open), Piece { bytes: b"\n", start: false, end: true });
-            }
-            feed.record(Record::Gap(missed));
+        if let Some(feeding) = &self.feeding {
+            feeding.missed(missed);
         }
         self.page.note(source, &missed.to_line());
     }

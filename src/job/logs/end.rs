@@ -31,6 +31,11 @@ pub struct LogsEnd {
     pub stuck: Option<i32>,
     /// The signal by which somebody asked for the end.
     pub asked_by: Option<i32>,
+    /// SIGINT ended it: who runs us in a shell's loop expects us to die by it too.
+    pub interrupted: bool,
+    /// That SIGINT came from a terminal whose foreground was the command's, so
+    /// that our own group hasn't seen it.
+    pub interrupted_alone: bool,
     /// The reader of our stdout has gone, and nobody else was served: it ended for that.
     pub unwanted: bool,
     /// What our stdout didn't take.

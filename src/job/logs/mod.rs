@@ -23,12 +23,13 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 
 use super::Listen;
-use super::listen::{Served, run_here};
+use super::feeding::Feeding;
+use super::listen::run_here;
 use super::run::new_name;
+use super::signals::Leaving;
 use crate::clock::Moment;
 use crate::flow::Filter;
 use crate::flow::merge::Source;
-use crate::flow::tail::Feed;
 use crate::live::Record;
 use course::Course;
 pub use end::LogsEnd;
@@ -149,8 +150,9 @@ impl Logs {
     ///
     /// `signals` brings the numbers of signals that this process received; keep
     /// its sender alive. The first HUP, INT, QUIT or TERM ends command and
-    /// sources in order: what they have said is printed still. The second ends
-    /// at once. Nothing is read if the live view can't be served.
+    /// sources in order: what they have said is printed still. The second kills
+    /// the command, and leaves what nobody takes within a second; while nothing
+    /// but the last lines is waited for, it ends this process. Nothing is read if the live view can't be served.
     pub fn run(mut self, signals: &Receiver<i32>) -> LogsEnd {
         let (name, began) = (new_name(), Moment::now());
         let (served, feed) = match self.listen.take() {
@@ -164,26 +166,20 @@ impl Logs {
             }
         };
         let url = served.as_ref().map(|served| served.url.clone());
-        let (end, feed) = self.carry(url, feed, signals);
-        if let Some(feed) = feed {
-            feed.finish(Record::End(end.to_record(name, began.elapsed())));
+        let feeding = feed.map(Feeding::new);
+        let mut leaving = Leaving::new(signals, self.kill_after);
+        let end = match Course::start(self, url) {
+            Ok(course) => course.run(feeding.clone(), &mut leaving),
+            Err(error) => LogsEnd { start_error: Some(error), ..LogsEnd::default() },
+        };
+        if let Some(feeding) = feeding {
+            let whole = !end.undelivered && !end.thread_died;
+            feeding.finish(Record::End(end.to_record(name, began.elapsed())), whole);
         }
         if let Some(served) = served {
-            Served::finish(served, signals, end.asked_by.is_some());
+            served.finish(&mut leaving);
         }
         end
-    }
-
-    fn carry(
-        self,
-        url: Option<String>,
-        feed: Option<Feed<Record>>,
-        signals: &Receiver<i32>,
-    ) -> (LogsEnd, Option<Feed<Record>>) {
-        match Course::start(self, url) {
-            Ok(course) => course.run(feed, signals),
-            Err(error) => (LogsEnd { start_error: Some(error), ..LogsEnd::default() }, feed),
-        }
     }
 
     /// The sources' names in the order of their numbers.

@@ -1,10 +1,8 @@
 //! The lines of a run on their way to readers elsewhere, who can't slow it.
 
-use super::super::interleave::Interleave;
+use super::super::feeding::Feeding;
 use super::Stream;
 use crate::flow::Splitter;
-use crate::flow::tail::Feed;
-use crate::live::Record;
 
 /// The names of the two streams, by their tags.
 pub const STREAMS: [&str; 2] = ["stdout", "stderr"];
@@ -12,31 +10,25 @@ pub const STREAMS: [&str; 2] = ["stdout", "stderr"];
 /// Both streams, split into lines, into one tail.
 #[derive(Debug)]
 pub struct Live {
-    feed: Feed<Record>,
+    feeding: Feeding,
     splitters: [Splitter; 2],
-    lines: Interleave,
 }
 
 impl Live {
-    /// Feeds this tail.
-    pub fn new(feed: Feed<Record>) -> Live {
-        Live { feed, splitters: [Splitter::new(), Splitter::new()], lines: Interleave::default() }
-    }
-
-    /// The feed, to be finished when the outcome is known.
-    pub fn into_feed(self) -> Feed<Record> {
-        self.feed
+    /// Feeds these readers, whose end somebody else knows.
+    pub(in crate::job) fn new(feeding: Feeding) -> Live {
+        Live { feeding, splitters: [Splitter::new(), Splitter::new()] }
     }
 
     pub(super) fn push(&mut self, stream: Stream, chunk: &[u8]) {
-        let Live { feed, splitters, lines } = self;
-        splitters[stream.index()].push_blocks(chunk, |piece| lines.feed(feed, stream.index(), piece));
+        let Live { feeding, splitters } = self;
+        splitters[stream.index()].push_blocks(chunk, |piece| feeding.line(stream.index(), piece));
     }
 
     /// The stream has no more; what is left of it is a line without an end.
     pub(super) fn finish(&mut self, stream: Stream) {
-        let Live { feed, splitters, lines } = self;
-        splitters[stream.index()].finish(|piece| lines.feed(feed, stream.index(), piece));
+        let Live { feeding, splitters } = self;
+        splitters[stream.index()].finish(|piece| feeding.line(stream.index(), piece));
     }
 }
 
@@ -48,7 +40,7 @@ mod tests {
     #[test]
     fn the_other_stream_comes_between_lines_and_never_into_one() {
         let (feed, tail) = tail::<Record>(1 << 20);
-        let mut live = Live::new(feed);
+        let mut live = Live::new(Feeding::new(feed));
         live.push(Stream::Stdout, b"one\nhalf");
         live.push(Stream::Stderr, b"err\n");
         live.push(Stream::Stdout, b" and half\n");

@@ -144,13 +144,7 @@ impl Pump {
         for stream in Stream::BOTH {
             self.end(stream);
         }
-        Output {
-            show: self.show,
-            log: self.log,
-            #[cfg(feature = "http")]
-            live: self.live,
-            tally: self.tally,
-        }
+        Output { show: self.show, log: self.log, tally: self.tally }
     }
 
     fn wait(&self, ready: &mut Vec<epoll::Event>) -> Result<(), Errno> {

@@ -3,8 +3,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-#[cfg(feature = "http")]
-use super::live::Live;
 use super::log::Log;
 use super::printer::Printer;
 use super::spool::Spool;
@@ -92,23 +90,15 @@ fn played(spool: Spool, to: &mut [Printer; 2], why: Option<io::Error>) -> SpoolT
 pub struct Output {
     pub(super) show: Show,
     pub(super) log: Option<Log>,
-    #[cfg(feature = "http")]
-    pub(super) live: Option<Live>,
     pub(super) tally: Tally,
 }
 
 impl Output {
-    /// Takes the live lines out, to be ended when the outcome is known.
-    #[cfg(feature = "http")]
-    pub fn take_live(&mut self) -> Option<Live> {
-        self.live.take()
-    }
-
     /// Prints the spool if the run failed, drops it if it `succeeded`, and gives the account.
     ///
     /// Blocks as long as our own streams do: a terminal stopped by Ctrl-S, a slow pipe.
     pub fn close(self, succeeded: bool) -> Tally {
-        let Output { mut show, log, mut tally, .. } = self;
+        let Output { mut show, log, mut tally } = self;
         tally.long_lines = show.long_lines().max(log.as_ref().map_or(0, Log::long_lines));
         tally.spool = match show.spool.take() {
             Some(spool) if succeeded => Some(spool.discard()),
@@ -144,14 +134,7 @@ mod tests {
         for chunk in &sent {
             show.push(Stream::Stdout, chunk);
         }
-        let tally = Output {
-            show,
-            log: None,
-            #[cfg(feature = "http")]
-            live: None,
-            tally: Tally::default(),
-        }
-        .close(true);
+        let tally = Output { show, log: None, tally: Tally::default() }.close(true);
         assert!(reading.join().unwrap() == sent.concat());
         let spool = tally.spool.unwrap();
         assert_eq!(spool.error.unwrap().kind(), io::ErrorKind::StorageFull);
