@@ -83,7 +83,7 @@ impl Agent {
     /// A client whose requests each take at most `timeout`, from resolving the
     /// name to the answer's last byte, redirects included.
     ///
-    /// A proxy is taken from the environment, as curl does.
+    /// A proxy is taken from the environment, as curl does, but not for this very host.
     pub fn new(timeout: Duration, trust: &Trust) -> Agent {
         Agent { agent: build(ureq::Agent::config_builder().timeout_global(Some(timeout)), trust), token: None }
     }
@@ -112,8 +112,14 @@ impl Agent {
     /// # Errors
     /// See [`Error`].
     pub fn get(&self, target: &Target) -> Result<(), Error> {
-        let request = self.agent.get(target.as_str()).config().https_only(target.is_encrypted()).build();
+        let request = self.request(target).config().https_only(target.is_encrypted()).build();
         answer(target, request.call()).map(drop)
+    }
+
+    /// What goes to this very host doesn't leave it: a proxy would read it, a token too.
+    fn request(&self, target: &Target) -> ureq::RequestBuilder<ureq::typestate::WithoutBody> {
+        let request = self.agent.get(target.as_str());
+        if target.is_loopback() { request.config().proxy(None).build() } else { request }
     }
 
     /// Makes a GET request with these headers, and gives the answer's body to
@@ -122,7 +128,7 @@ impl Agent {
     /// # Errors
     /// See [`Error`].
     pub fn open(&self, target: &Target, headers: &[(&str, &str)]) -> Result<Body, Error> {
-        let mut request = self.agent.get(target.as_str());
+        let mut request = self.request(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -1,5 +1,10 @@
 //! `watch`: a run's lines, gaps and code, through lost connections.
 
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::process::Command;
+
 use rustix::process::Signal;
 
 use crate::live_slow::lines_missed;
@@ -126,6 +131,29 @@ fn who_has_seen_enough_ends_it_silently() {
     assert_eq!((finished.out().as_str(), finished.err().as_str()), ("1\ncode 141\n", ""));
     scene.touch("go");
     assert_eq!(live.dismiss(&scene), Some(3));
+}
+
+#[test]
+fn what_goes_to_this_host_goes_past_every_proxy() {
+    let scene = Scene::new();
+    fs::write(scene.path("token"), "s3cret\n").unwrap();
+    let live = scene.serve(&[LINGER, &["--token-file", &scene.name("token")]].concat(), "echo on; exit 3");
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let past = |command: &mut Command| {
+        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"] {
+            command.env(name, &url);
+        }
+        Running::start(command.env_remove("no_proxy").env_remove("NO_PROXY")).finish()
+    };
+    let watched =
+        past(scene.towpath().args(["watch", &live.url, "--token-file", &scene.name("token"), "--retry", "0s"]));
+    assert_eq!(watched.assert_code(3).out(), "on\n");
+    past(scene.run(&["-v", "--ping", &live.at("/ping")]).args(["--", "true"])).assert_code(0);
+    proxy.set_nonblocking(true).unwrap();
+    assert_eq!(proxy.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "it was asked");
+    live.run.send(Signal::TERM);
+    live.run.finish().assert_code(3);
 }
 
 #[test]
