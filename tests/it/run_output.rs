@@ -249,6 +249,23 @@ fn a_full_disk_for_the_log_is_74_after_a_success_and_the_loss_is_said() {
 }
 
 #[test]
+fn what_the_log_of_a_quiet_run_lost_is_printed() {
+    let scene = Scene::new();
+    let finished = scene.finish(&["--quiet-success", "--log", "/dev/full"], &["echo", "kept"]);
+    assert_eq!(finished.assert_code(74).out(), "kept\n");
+    assert!(finished.err().contains("/dev/full lost 1 lines"), "{}", finished.err());
+}
+
+#[test]
+fn a_full_disk_on_standard_output_after_a_success_is_74() {
+    let scene = Scene::new();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = scene.run(&["--log", &scene.name("log"), "--", "echo", "on"]);
+    let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+}
+
+#[test]
 fn a_full_disk_on_standard_output_does_not_stop_the_run() {
     let scene = Scene::new();
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

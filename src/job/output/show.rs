@@ -94,19 +94,21 @@ pub struct Output {
 }
 
 impl Output {
-    /// Prints the spool if the run failed, drops it if it `succeeded`, and gives the account.
+    /// Prints the spool if the run failed, drops it if it `succeeded`, and gives
+    /// the account. Output that the log lost is no success: it would be lost twice.
     ///
     /// Blocks as long as our own streams do: a terminal stopped by Ctrl-S, a slow pipe.
     pub fn close(self, succeeded: bool) -> Tally {
         let Output { mut show, log, mut tally } = self;
         tally.long_lines = show.long_lines().max(log.as_ref().map_or(0, Log::long_lines));
+        tally.log = log.map(Log::close);
+        let succeeded = succeeded && tally.log.as_ref().is_none_or(|log| log.lost.is_empty());
         tally.spool = match show.spool.take() {
             Some(spool) if succeeded => Some(spool.discard()),
             Some(spool) => Some(played(spool, &mut show.printers, None)),
             None => show.spool_tally,
         };
         tally.printed = Printer::tally(show.printers);
-        tally.log = log.map(Log::close);
         tally
     }
 }
