@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 #[cfg(feature = "http")]
 use super::feeding::Feeding;
 #[cfg(feature = "http")]
-use super::listen::{Served, end_of, run_of};
+use super::listen::{Bound, Listen, Served, end_of, run_of};
 use super::outcome::Outcome;
 #[cfg(feature = "http")]
 use super::outcome::Verdict;
@@ -30,6 +30,8 @@ pub(super) struct Audience {
     #[cfg(feature = "http")]
     pings: Option<Pings>,
     #[cfg(feature = "http")]
+    bound: Option<Bound>,
+    #[cfg(feature = "http")]
     served: Option<Served>,
     /// The lines on their way to watchers; the pump has it too.
     #[cfg(feature = "http")]
@@ -45,19 +47,26 @@ impl Audience {
         Audience { pings: job.ping.take().and_then(|to| Pings::new(to).ok()), ..Audience::default() }
     }
 
+    /// Takes the address for watchers, before the lock: its record shall name
+    /// a place that is ours.
+    pub(super) fn prepare(&mut self, job: &mut Job) {
+        self.bound = job.listen.take().map(Listen::bind);
+    }
+
     /// Lets watchers in, and tells the monitor of the start.
-    pub(super) fn gather(&mut self, job: &mut Job, outcome: &Outcome) {
+    pub(super) fn gather(&mut self, outcome: &Outcome) {
         if let Some(pings) = &self.pings {
             pings.start();
         }
         let sources = STREAMS.map(str::to_owned).to_vec();
-        let begun = job.listen.take().and_then(|listen| listen.begin(run_of(outcome), sources));
+        let begun = self.bound.take().and_then(|bound| bound.begin(run_of(outcome), sources));
         (self.served, self.feeding) = begun.map(|(served, feed)| (served, Feeding::new(feed))).unzip();
     }
 
-    /// Where the run can be watched.
+    /// Where the run can be watched, or will be.
     pub(super) fn url(&self) -> Option<String> {
-        self.served.as_ref().map(|served| served.url.clone())
+        let served = self.served.as_ref().map(|served| served.url.clone());
+        served.or_else(|| self.bound.as_ref().and_then(Bound::url))
     }
 
     /// Whether somebody may want to see every line.
@@ -77,6 +86,8 @@ impl Audience {
 
     /// Tells the end, which is final: to the watchers at once, then to the monitor.
     pub(super) fn tell(&mut self, outcome: &mut Outcome, busy: u8) {
+        // It wasn't this run's turn: who waits at its address needn't any longer.
+        self.bound = None;
         if let Some(feeding) = self.feeding.take() {
             feeding.finish(Record::End(end_of(outcome, busy)), !self.cut_short);
         }
@@ -104,7 +115,9 @@ impl Audience {
         Audience {}
     }
 
-    pub(super) fn gather(&mut self, _job: &mut Job, _outcome: &Outcome) {}
+    pub(super) fn prepare(&mut self, _job: &mut Job) {}
+
+    pub(super) fn gather(&mut self, _outcome: &Outcome) {}
 
     pub(super) fn url(&self) -> Option<String> {
         None

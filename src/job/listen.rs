@@ -48,45 +48,59 @@ impl fmt::Debug for Listen {
 }
 
 impl Listen {
-    /// The URL by which others find the run, as far as it is known before the
-    /// server is bound.
+    /// Takes the address, if it is free. Nobody is served yet: who comes waits,
+    /// and is refused if the run isn't to be.
+    pub(super) fn bind(self) -> Bound {
+        let server = self.server().ok();
+        Bound { listen: self, server }
+    }
+
+    fn server(&self) -> io::Result<Server> {
+        Server::bind(&self.address, self.config.clone().stop_time(END_WITHIN))
+    }
+
+    fn url(&self, server: &Server) -> String {
+        self.advertise.clone().unwrap_or_else(|| url_of(server.local_address(), &self.config))
+    }
+}
+
+/// An address that is ours, or may become so: an earlier run may have had it still.
+pub(super) struct Bound {
+    listen: Listen,
+    server: Option<Server>,
+}
+
+impl Bound {
+    /// The URL by which others find the run; only of an address that is ours.
     pub(super) fn url(&self) -> Option<String> {
-        self.advertise.clone().or_else(|| match &self.address {
-            Address::Tcp(address) if address.port() == 0 => None,
-            address => Some(url_of(address, &self.config)),
-        })
+        self.server.as_ref().map(|server| self.listen.url(server))
     }
 
     /// Serves the run, whose lines' tags are indices into `sources`. `None`,
     /// once it was told why, if that can't be.
     pub(super) fn begin(self, run: Run, sources: Vec<String>) -> Option<(Served, Feed<Record>)> {
-        match self.try_begin(run, sources) {
-            Ok((served, feed, told)) => {
-                told(Ok(&served.url));
+        let Bound { listen, server } = self;
+        let began = server.map_or_else(|| listen.server(), Ok).and_then(|server| serve(&listen, server, run, sources));
+        match began {
+            Ok((served, feed)) => {
+                (listen.told)(Ok(&served.url));
                 Some((served, feed))
             }
-            Err((error, told)) => {
-                told(Err(&error));
+            Err(error) => {
+                (listen.told)(Err(&error));
                 None
             }
         }
     }
+}
 
-    fn try_begin(self, run: Run, sources: Vec<String>) -> Result<(Served, Feed<Record>, Told), (io::Error, Told)> {
-        let server = match Server::bind(&self.address, self.config.clone().stop_time(END_WITHIN)) {
-            Ok(server) => server,
-            Err(error) => return Err((error, self.told)),
-        };
-        let url = self.advertise.unwrap_or_else(|| url_of(server.local_address(), &self.config));
-        let (broadcast, feed) = Broadcast::new(run, sources, self.keep_bytes);
-        let stopper = server.stopper();
-        // Isolated: the run goes on though nobody can watch it any more.
-        let serving = spawn("listen", move |_| server.serve(move |request, reply| broadcast.answer(request, reply)));
-        match serving {
-            Ok(worker) => Ok((Served { url, stopper, worker, linger: self.linger }, feed, self.told)),
-            Err(error) => Err((error, self.told)),
-        }
-    }
+fn serve(listen: &Listen, server: Server, run: Run, sources: Vec<String>) -> io::Result<(Served, Feed<Record>)> {
+    let url = listen.url(&server);
+    let (broadcast, feed) = Broadcast::new(run, sources, listen.keep_bytes);
+    let stopper = server.stopper();
+    // Isolated: the run goes on though nobody can watch it any more.
+    let worker = spawn("listen", move |_| server.serve(move |request, reply| broadcast.answer(request, reply)))?;
+    Ok((Served { url, stopper, worker, linger: listen.linger }, feed))
 }
 
 /// A run that is being served.

@@ -12,8 +12,6 @@ use super::audience::Audience;
 use super::causes::with_causes;
 use super::environment::{self, Told};
 use super::lease::{release, take_lease};
-#[cfg(feature = "http")]
-use super::listen::Listen;
 use super::outcome::{Outcome, Verdict};
 use super::output::{Log, Output, Tally};
 use super::report;
@@ -73,19 +71,23 @@ impl Job {
         let asked = Moment::now();
         let open = self.locks.take();
         let ttl = self.once.as_ref().map(|once| once.request.ttl_wanted());
-        let taken = self.take_once().map(|once| take_lease(once, open, signals)).transpose();
+        audience.prepare(&mut self);
+        let taken = self.take_once(audience.url()).map(|once| take_lease(once, open, signals)).transpose();
         outcome.waited = asked.elapsed();
         let lease = match taken.or_else(|verdict| self.without_lease(*verdict, outcome)) {
             Ok(lease) => lease,
             Err(verdict) => {
-                outcome.interrupted = matches!(*verdict, Verdict::Interrupted(sig::SIGINT));
+                if let Verdict::Interrupted(signal) = *verdict {
+                    outcome.asked_by = Some(signal);
+                    outcome.interrupted = signal == sig::SIGINT;
+                }
                 outcome.verdict = *verdict;
                 return;
             }
         };
         outcome.fence = lease.as_ref().map(Lease::fence);
         outcome.ttl = ttl.filter(|_| lease.as_ref().is_some_and(|lease| lease.valid_until() != Moment::NEVER));
-        audience.gather(&mut self, outcome);
+        audience.gather(outcome);
         self.command(signals, log, lease, audience, outcome);
     }
 
@@ -105,13 +107,12 @@ impl Job {
     }
 
     /// The lock to run under, with the URL that its record shall name.
-    fn take_once(&mut self) -> Option<Once> {
-        let once = self.once.take();
-        #[cfg(feature = "http")]
-        if let Some(url) = self.listen.as_ref().and_then(Listen::url) {
-            return once.map(|once| Once { request: once.request.clone().url(url), ..once });
-        }
-        once
+    fn take_once(&mut self, url: Option<String>) -> Option<Once> {
+        let once = self.once.take()?;
+        Some(match url {
+            Some(url) => Once { request: once.request.clone().url(url), ..once },
+            None => once,
+        })
     }
 
     /// Starts the command and sees it through.
@@ -186,7 +187,7 @@ impl Job {
         let told = Told {
             key: outcome.key.clone(),
             fence: outcome.fence,
-            deadline_unix_ms: self.timeout.map(|timeout| (unix_now() + timeout).as_millis()),
+            deadline_unix_ms: self.timeout.map(|timeout| unix_now().saturating_add(timeout).as_millis()),
             url: audience.url(),
         };
         let foreground = streams.ours.terminal.is_some();

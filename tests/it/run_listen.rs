@@ -26,6 +26,8 @@ fn readers_see_each_line_before_the_next_is_written_and_late_ones_see_all() {
             reader.wait_out(&so_far);
             assert_eq!(reader.out(), so_far, "more than was written");
         }
+        // It is printed after it was given to them.
+        live.run.wait_out(&so_far);
         assert_eq!(live.run.out(), so_far);
         scene.touch(&format!("seen{line}"));
     }
@@ -206,10 +208,12 @@ fn the_command_and_the_lock_are_told_the_url() {
     assert_eq!(live.dismiss(&scene), Some(0));
     let socket = format!("unix:{}", scene.name("sock"));
     for (address, flags, url) in [
-        ("127.0.0.1:0", &["--advertise", "https://web1.example:8443/run"][..], "https://web1.example:8443/run"),
-        (&socket, &[], &socket),
+        ("127.0.0.1:0", &[][..], None),
+        ("127.0.0.1:0", &["--advertise", "https://web1.example:8443/run"], Some("https://web1.example:8443/run")),
+        (&socket, &[], Some(&*socket)),
     ] {
         let live = scene.serve_at(address, &[flags, &["--once", "k"]].concat(), "echo \"$TOWPATH_URL\"; await go");
+        let url = url.unwrap_or(&live.url);
         assert_eq!(live.url, url);
         live.run.wait_out(url);
         let record = scene.program("grep").args(["-rFl", "--", url, "store"]).output().unwrap();
@@ -218,6 +222,42 @@ fn the_command_and_the_lock_are_told_the_url() {
         live.run.finish().assert_code(0);
         std::fs::remove_file(scene.path("go")).unwrap();
     }
+}
+
+#[test]
+fn the_lock_names_no_url_at_which_somebody_else_serves() {
+    let scene = Scene::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let run = scene.start_sh(&["--listen", &address, "--once", "k"], "echo on; exec sleep 1000");
+    run.wait_out("on\n");
+    let record = scene.program("grep").args(["-rFl", "--", &address, "store"]).output().unwrap();
+    assert!(record.stdout.is_empty(), "the record has {address}");
+}
+
+#[test]
+fn one_that_waits_for_its_turn_is_served_when_it_comes() {
+    let scene = Scene::new();
+    let socket = format!("unix:{}", scene.name("sock"));
+    let flags = ["-v", "--listen", &socket, "--once", "k"];
+    let first = scene.start_sh(&flags, "echo first; until [ -e go ]; do sleep 0.02; done");
+    first.wait_out("first\n");
+    // The address is the first one's until that has ended.
+    let second = scene.start_sh(&[&flags[..], &["--wait", "1h"], LINGER].concat(), "echo second");
+    until("it to wait", || second.process().status("Threads").parse::<u32>().unwrap() >= 3);
+    scene.touch("go");
+    first.finish().assert_code(0);
+    second.wait_out("second\n");
+    second.wait_err(&format!("live at {socket}"));
+    let read = scene.curl(&["--unix-socket", &scene.name("sock"), "http://any.example/log"]).finish();
+    assert!(read.assert_code(0).out().starts_with("second\n"), "{}", read.out());
+    second.send(Signal::TERM);
+    second.finish().assert_code(0);
+    // One that doesn't get its turn leaves nobody waiting at its address.
+    let holder = scene.start_sh(&["--once", "k"], "echo on; exec sleep 1000");
+    holder.wait_out("on\n");
+    scene.finish(&["--listen", &socket, "--once", "k"], &["true"]).assert_code(75).assert_silent();
+    assert!(!scene.path("sock").exists());
 }
 
 #[test]

@@ -216,6 +216,7 @@ fn a_signal_ends_a_wait() {
         finished.assert_silent();
         let report = scene.report("report");
         assert_eq!((&report["outcome"], &report["exit_code"]), (&"interrupted".into(), &(128 + number).into()));
+        assert_eq!(report["asked_to_end_by_signal"], number);
         assert!(!scene.path("ran").exists());
     }
 }

@@ -159,7 +159,7 @@ impl Logs {
             None => (None, None),
             Some(listen) => {
                 let run = run_here(name.clone(), self.words(), None, SystemTime::now());
-                match listen.begin(run, self.tag_names()) {
+                match listen.bind().begin(run, self.tag_names()) {
                     Some((served, feed)) => (Some(served), Some(feed)),
                     None => return LogsEnd { not_served: true, ..LogsEnd::default() },
                 }
