@@ -333,21 +333,42 @@ pub(crate) fn command() -> clap::Command {
 /// Takes in the flags, then the environment, then the settings file.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Subcommand, Refused> {
     let arguments: Vec<OsString> = arguments.collect();
+    let settings = match settings(&arguments) {
+        Ok(settings) => settings,
+        Err(wrong) => return without_settings(&arguments).unwrap_or(Err(Refused::Wrong(wrong))),
+    };
+    let mut command = with_settings(Cli::command(), &settings);
+    let matches = command.try_get_matches_from_mut(&arguments).map_err(|error| refused(&error, &arguments))?;
+    refuse_useless(&matches)?;
+    Cli::from_arg_matches(&matches).map(|cli| cli.subcommand).map_err(|error| refused(&error, &arguments))
+}
+
+/// What needs no settings, and so is answered though they are wrong: help, the version, completions.
+fn without_settings(arguments: &[OsString]) -> Option<Result<Subcommand, Refused>> {
+    match command().try_get_matches_from(arguments) {
+        Ok(matches) if matches.subcommand_name() == Some("completions") => {
+            Some(Cli::from_arg_matches(&matches).map(|cli| cli.subcommand).map_err(|error| refused(&error, arguments)))
+        }
+        Ok(_) => None,
+        Err(error) => {
+            Some(Err(refused(&error, arguments))).filter(|refused| matches!(refused, Err(Refused::Answered(_))))
+        }
+    }
+}
+
+/// The settings that these arguments ask for; one line if they can't be used.
+fn settings(arguments: &[OsString]) -> Result<Settings, String> {
     // The file's name may itself come from the flags, so they are read twice.
-    let named = command().ignore_errors(true).try_get_matches_from(&arguments).ok().and_then(|matches| {
+    let named = command().ignore_errors(true).try_get_matches_from(arguments).ok().and_then(|matches| {
         let (_, matches) = matches.subcommand()?;
         matches.try_get_one::<PathBuf>("config").ok().flatten().cloned()
     });
     let path = named.clone().unwrap_or_else(|| config::DEFAULT_PATH.into());
-    let settings = config::read(&path, named.is_some()).map_err(Refused::Wrong)?;
+    let settings = config::read(&path, named.is_some())?;
     for (name, setting) in &settings {
-        check(name, &setting.value)
-            .map_err(|what| Refused::Wrong(format!("{}: line {}: {what}", path.display(), setting.line)))?;
+        check(name, &setting.value).map_err(|what| format!("{}: line {}: {what}", path.display(), setting.line))?;
     }
-    let matches =
-        with_settings(Cli::command(), &settings).try_get_matches_from(&arguments).map_err(|error| refused(&error))?;
-    refuse_useless(&matches)?;
-    Cli::from_arg_matches(&matches).map(|cli| cli.subcommand).map_err(|error| refused(&error))
+    Ok(settings)
 }
 
 /// Gives each flag its variable, and the settings' values as defaults.
@@ -388,9 +409,10 @@ fn check(variable: &str, value: &str) -> Result<(), String> {
 }
 
 /// What flags need, how that is written, and which they are.
-const NEEDED: [(&str, &str, &[&str]); 3] = [
-    ("once", "--once KEY", &["wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
+const NEEDED: [(&str, &str, &[&str]); 4] = [
+    ("once", "--once KEY", &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
     ("store", "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
+    ("ping", "--ping URL", &["ca"]),
     (
         "listen",
         "--listen ADDR",
@@ -398,6 +420,7 @@ const NEEDED: [(&str, &str, &[&str]); 3] = [
             "advertise",
             "linger",
             "keep",
+            "token_file",
             "open",
             "tls_cert",
             "tls_key",
@@ -430,7 +453,7 @@ fn refuse_useless(matches: &clap::ArgMatches) -> Result<(), Refused> {
 }
 
 /// clap's many lines as one, with its hint.
-fn refused(error: &clap::Error) -> Refused {
+fn refused(error: &clap::Error, arguments: &[OsString]) -> Refused {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
@@ -454,7 +477,9 @@ fn refused(error: &clap::Error) -> Refused {
     if let Some(tip) = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
         line = format!("{line}; {tip}");
     }
-    Refused::Wrong(format!("{line} (see towpath run --help)"))
+    let of =
+        arguments.get(1).and_then(|word| word.to_str()).filter(|word| Cli::command().find_subcommand(word).is_some());
+    Refused::Wrong(format!("{line} (see towpath {}--help)", of.map_or(String::new(), |of| format!("{of} "))))
 }
 
 fn first_line(error: &clap::Error) -> String {

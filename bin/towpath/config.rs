@@ -21,13 +21,19 @@ pub(crate) struct Setting {
 
 /// Reads a file. One that isn't there has no settings, unless it was asked for by name.
 ///
+/// One that may not be read is an error: it may name the store, and without
+/// that a job would lock somewhere else, and run twice.
+///
 /// # Errors
 /// One line: the file, the line's number, and what is wrong with it.
 pub(crate) fn read(path: &Path, named: bool) -> Result<Settings, String> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text).map_err(|error| format!("{}: {error}", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(Settings::new()),
-        Err(error) => Err(format!("can't read the settings in {}: {error}", path.display())),
+        Err(error) => {
+            let hint = if named { "" } else { "; name others with --config FILE" };
+            Err(format!("can't read the settings in {}: {error}{hint}", path.display()))
+        }
     }
 }
 

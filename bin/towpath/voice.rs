@@ -27,9 +27,22 @@ pub(crate) fn note(line: &str) {
 }
 
 fn say(line: &str) {
-    let line = line.replace(['\n', '\r'], " ");
+    let line = printable(line);
     // There is nowhere to say that standard error is closed.
     let _: io::Result<()> = writeln!(io::stderr(), "towpath: {line}");
+}
+
+/// One line for terminals: what others named or sent can't give them orders.
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => line.push(' '),
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// The library's records, each with its key-values: the evidence of a panic.

@@ -121,6 +121,28 @@ fn assert_refused(scene: &Scene, cases: &[(&str, &[&str])]) {
 }
 
 #[test]
+fn help_and_completions_are_there_though_the_settings_are_wrong() {
+    let scene = Scene::new();
+    fs::write(scene.path("wrong.conf"), "TOWPATH_TIMOUT=1s\n").unwrap();
+    for (arguments, part) in [
+        (&["run", "--help"][..], "--once"),
+        (&["--help"], "Usage"),
+        (&["help", "run"], "--once"),
+        (&["--version"], "towpath "),
+        (&["completions", "bash"], "complete"),
+    ] {
+        let mut command = scene.towpath();
+        let finished = Running::start(command.args(arguments).env("TOWPATH_CONFIG", scene.name("wrong.conf"))).finish();
+        assert!(finished.assert_code(0).out().contains(part), "{arguments:?}: {}", finished.out());
+        assert_eq!(finished.err(), "");
+    }
+    let mut command = scene.towpath();
+    command.args(["run", "--config", &scene.name("wrong.conf"), "--help"]);
+    assert!(Running::start(&mut command).finish().assert_code(0).out().contains("--once"));
+    scene.finish(&["--config", &scene.name("wrong.conf")], &["true"]).code.filter(|code| *code == 2).unwrap();
+}
+
+#[test]
 fn a_wrong_value_in_the_environment_is_2_and_named() {
     let scene = Scene::new();
     limited(&scene, "", &[("TOWPATH_TIMEOUT", "soon")], &[]).assert_code(2).assert_one_line(&["timeout", "soon"]);

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use rustix::process::Signal;
+
 use crate::support::left_out;
 use crate::support::scene::Scene;
 
@@ -81,6 +83,16 @@ fn wrong_usage_is_2_and_one_line_that_names_the_right_flag() {
         (&["run", "--timeout=-1s", "--", "true"], &["--timeout"]),
         (&["run", "--wait", "5s", "--", "true"], &["--wait", "--once"]),
         (&["run", "--hold-at-least", "5s", "--", "true"], &["--hold-at-least", "--once"]),
+        // Without a lock it would run all the same, and nobody would know.
+        (&["run", "--store", "file:/nowhere", "--", "true"], &["--store", "--once"]),
+        #[cfg(feature = "http")]
+        (&["run", "--token-file", "token", "--", "true"], &["--token-file", "--listen"]),
+        #[cfg(feature = "tls")]
+        (&["run", "--ca", "ca.pem", "--", "true"], &["--ca", "--ping"]),
+        #[cfg(feature = "http")]
+        (&["logs", "--folow", "a.log"], &["--folow", "towpath logs --help"]),
+        #[cfg(feature = "http")]
+        (&["watch"], &["URL", "towpath watch --help"]),
         (&["run", "--once"], &["--once"]),
         (&["run", "--once", "", "--", "true"], &["--once"]),
         (&["run", "--once", "k", "--store", "redsi://h", "--", "true"], &["--store", "redsi", "file:DIR"]),
@@ -109,6 +121,23 @@ fn nothing_of_the_commands_own_flags_is_ours() {
     let mut command = scene.run(&["sh", "-c", "echo $*", "sh", "--help", "--timeout", "-v", "--", "--"]);
     let finished = crate::support::running::Running::start(&mut command).finish();
     assert_eq!(finished.assert_code(0).out(), "--help --timeout -v -- --\n");
+}
+
+#[test]
+fn the_longest_durations_are_for_ever() {
+    let scene = Scene::new();
+    let longest = "18446744073709551615s";
+    let run = scene.start_sh(&["--kill-after", longest, "--timeout", longest], "echo on; exec sleep 1000");
+    run.wait_out("on\n");
+    run.send(Signal::TERM);
+    assert_eq!(run.finish().assert_code(143).err(), "");
+}
+
+#[test]
+fn what_others_named_gives_a_terminal_no_orders() {
+    let scene = Scene::new();
+    let finished = scene.finish(&[], &["./no\u{1b}]0;title\u{7}\u{9b}31m\nsuch"]);
+    finished.assert_code(127).assert_one_line(&[r"./no\u{1b}]0;title\u{7}\u{9b}31m such"]);
 }
 
 #[test]

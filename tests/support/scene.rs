@@ -74,7 +74,7 @@ impl Scene {
     pub(crate) fn run(&self, flags: &[&str]) -> Command {
         let mut command = self.towpath();
         command.args(["run", "--config", &self.name("towpath.conf")]);
-        if !flags.contains(&"--store") {
+        if flags.contains(&"--once") && !flags.contains(&"--store") {
             command.args(["--store", &self.store()]);
         }
         command.args(flags);
@@ -83,7 +83,8 @@ impl Scene {
 
     /// The same as a line for a shell; what needs quoting is for the caller to quote.
     pub(crate) fn run_line(&self, flags: &str) -> String {
-        format!("{TOWPATH} run --config {} --store {} {flags}", self.name("towpath.conf"), self.store())
+        let store = if flags.contains("--once") { format!("--store {}", self.store()) } else { String::new() };
+        format!("{TOWPATH} run --config {} {store} {flags}", self.name("towpath.conf"))
     }
 
     /// Starts `towpath run FLAGS -- COMMAND`.
