@@ -180,7 +180,7 @@ pub(crate) struct LogsArguments {
 #[cfg(feature = "http")]
 #[derive(Args)]
 pub(crate) struct WatchArguments {
-    /// Where the run is: what its --listen told
+    /// Where the run is: what its --listen told, http:// or https://
     #[arg(value_name = "URL")]
     pub(crate) url: String,
     /// Try again for so long when the connection is lost

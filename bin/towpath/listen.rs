@@ -3,11 +3,26 @@
 use std::path::Path;
 
 use towpath::http::{Config, Limits, Token};
+use towpath::job::Listen;
 
 use crate::cli::ListenArguments;
+use crate::voice;
 
-/// The server's settings; one line if they don't make sense.
-pub(crate) fn config(arguments: &ListenArguments) -> Result<Config, String> {
+/// Where to serve, if anywhere; `without` says what follows if that can't be.
+pub(crate) fn listen(arguments: ListenArguments, without: &'static str) -> Result<Option<Listen>, String> {
+    let Some(address) = arguments.listen.clone() else { return Ok(None) };
+    let config = config(&arguments)?;
+    let at = address.to_string();
+    let told = Box::new(move |told: Result<&str, &std::io::Error>| match told {
+        Ok(url) => voice::note(&format!("live at {url}")),
+        Err(error) => voice::error(&format!("no live view at {at}: {error}; {without}")),
+    });
+    let ListenArguments { advertise, linger, keep: keep_bytes, .. } = arguments;
+    Ok(Some(Listen { address, config, advertise, linger, keep_bytes, told }))
+}
+
+/// The server's settings.
+fn config(arguments: &ListenArguments) -> Result<Config, String> {
     let mut limits = Limits::default();
     limits.connections = arguments.max_connections;
     limits.head_time = arguments.header_timeout;

@@ -5,16 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use signal_hook::consts as sig;
-use towpath::flow::Filter;
 use towpath::flow::merge::{LogFile, Source, StartAt};
 use towpath::job::logs::{Logs, LogsEnd, Notice};
-use towpath::job::{Listen, exit_code, with_causes};
+use towpath::job::{exit_code, with_causes};
 use towpath::process::adopt_orphans;
 use towpath::thread::signals::Signals;
 
 use crate::cli::LogsArguments;
 use crate::ending::{outlive_file_limit, pass_on_interrupt};
-use crate::{listen, voice};
+use crate::{flags, listen, voice};
 
 /// What ends logs, in order the first time.
 const ENDING: [i32; 4] = [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM];
@@ -79,27 +78,11 @@ fn merged(arguments: LogsArguments) -> Result<Logs, String> {
     if !arguments.command.is_empty() {
         logs = logs.command(arguments.command);
     }
-    let filter = Filter::new(&arguments.include, &arguments.exclude).map_err(|error| {
-        let is_include = arguments.include.iter().any(|pattern| pattern == error.pattern());
-        format!("--{}: {}", if is_include { "include" } else { "exclude" }, with_causes(&error))
-    })?;
-    logs = logs.filter(filter);
-    let live = arguments.live;
-    if let Some(address) = live.listen.clone() {
-        let at = address.to_string();
-        logs = logs.listen(Listen {
-            address,
-            config: listen::config(&live)?,
-            advertise: live.advertise,
-            linger: live.linger,
-            keep_bytes: live.keep,
-            told: Box::new(move |told| match told {
-                Ok(url) => voice::note(&format!("live at {url}")),
-                Err(error) => voice::error(&format!("no live view at {at}: {error}; nothing was read")),
-            }),
-        });
-    }
-    Ok(logs)
+    logs = logs.filter(flags::filter(&arguments.include, &arguments.exclude)?);
+    Ok(match listen::listen(arguments.live, "nothing was read")? {
+        Some(listen) => logs.listen(listen),
+        None => logs,
+    })
 }
 
 fn notice(notice: &Notice<'_>) {

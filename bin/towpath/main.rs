@@ -4,6 +4,7 @@ mod cli;
 mod completions;
 mod config;
 mod ending;
+mod flags;
 #[cfg(feature = "http")]
 mod listen;
 #[cfg(feature = "http")]

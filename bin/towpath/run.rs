@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use signal_hook::consts as sig;
 #[cfg(feature = "http")]
-use towpath::client::{Target, Trust};
+use towpath::client::Target;
 use towpath::clock::{format_duration, rfc3339};
-use towpath::flow::Filter;
-use towpath::job::{IfUnreachable, Job, Once, Outcome, Unfit, Verdict, exit_code, with_causes};
 #[cfg(feature = "http")]
-use towpath::job::{Listen, PingTo};
+use towpath::job::PingTo;
+use towpath::job::{IfUnreachable, Job, Once, Outcome, Unfit, Verdict, exit_code, with_causes};
 use towpath::lock::{Lost, Request};
 use towpath::process::{Status, adopt_orphans, missing_here};
 use towpath::store::Key;
@@ -20,7 +19,7 @@ use crate::cli::{RunArguments, Unreachable};
 use crate::ending::{outlive_file_limit, pass_on_interrupt};
 #[cfg(feature = "http")]
 use crate::listen;
-use crate::voice;
+use crate::{flags, voice};
 
 /// What a run has to do with.
 const SIGNALS: [i32; 9] = [
@@ -95,39 +94,19 @@ fn job(arguments: RunArguments) -> Result<Job, String> {
         job = job.pty();
     }
     if !arguments.include.is_empty() || !arguments.exclude.is_empty() {
-        let filter = Filter::new(&arguments.include, &arguments.exclude).map_err(|error| {
-            let flag =
-                if arguments.include.iter().any(|pattern| pattern == error.pattern()) { "include" } else { "exclude" };
-            format!("--{flag}: {}", with_causes(&error))
-        })?;
-        job = job.filter(filter);
+        job = job.filter(flags::filter(&arguments.include, &arguments.exclude)?);
     }
     #[cfg(feature = "http")]
-    if let Some(address) = arguments.live.listen.clone() {
-        let live = arguments.live;
-        let at = address.to_string();
-        job = job.listen(Listen {
-            address,
-            config: listen::config(&live)?,
-            advertise: live.advertise,
-            linger: live.linger,
-            keep_bytes: live.keep,
-            told: Box::new(move |told| match told {
-                Ok(url) => voice::note(&format!("live at {url}")),
-                Err(error) => voice::error(&format!("no live view at {at}: {error}; the command runs all the same")),
-            }),
-        });
+    if let Some(listen) = listen::listen(arguments.live, "the command runs all the same")? {
+        job = job.listen(listen);
     }
     #[cfg(feature = "http")]
     if let Some(url) = arguments.ping {
         let target = Target::parse(&url).map_err(|error| format!("--ping: {error}"))?;
         #[cfg(feature = "tls")]
-        let trust = match arguments.ca {
-            Some(path) => Trust::in_file(&path).map_err(|error| format!("--ca {}: {error}", path.display()))?,
-            None => Trust::default(),
-        };
+        let trust = flags::trust(arguments.ca.as_deref())?;
         #[cfg(not(feature = "tls"))]
-        let trust = Trust::default();
+        let trust = flags::trust(None)?;
         job = job.ping(PingTo { target, trust });
     }
     job.check().map_err(|unfit| match unfit {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use signal_hook::consts::SIGPIPE;
-use towpath::client::{self, Agent, Target, Token, Trust};
+use towpath::client::{self, Agent, Target, Token};
 use towpath::job::{exit_code, with_causes};
 use towpath::live::{Seen, Watch, WatchError};
 use towpath::process::Status;
@@ -13,7 +13,7 @@ use towpath::thread::Stop;
 
 use crate::cli::WatchArguments;
 use crate::ending::outlive_file_limit;
-use crate::voice;
+use crate::{flags, voice};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -65,6 +65,11 @@ pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
 }
 
 fn reader(arguments: &WatchArguments) -> Result<(Agent, Target), String> {
+    if arguments.url.starts_with("unix:") {
+        return Err(
+            "the URL: a Unix socket can't be watched; curl --unix-socket PATH http://localhost/log can".to_owned()
+        );
+    }
     let target = Target::parse(&arguments.url).map_err(|error| format!("the URL: {error}"))?;
     let token = match &arguments.token_file {
         Some(path) => {
@@ -74,12 +79,9 @@ fn reader(arguments: &WatchArguments) -> Result<(Agent, Target), String> {
         None => None,
     };
     #[cfg(feature = "tls")]
-    let trust = match &arguments.ca {
-        Some(path) => Trust::in_file(path).map_err(|error| format!("--ca {}: {error}", path.display()))?,
-        None => Trust::default(),
-    };
+    let trust = flags::trust(arguments.ca.as_deref())?;
     #[cfg(not(feature = "tls"))]
-    let trust = Trust::default();
+    let trust = flags::trust(None)?;
     Ok((Agent::for_streams(CONNECT, QUIET, &trust, token), target))
 }
 

@@ -9,7 +9,7 @@ const PREFIX: &[u8] = b"TOWPATH_";
 
 /// What a command is told of its run, each as a variable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Facts {
     /// `TOWPATH_KEY`: the lock's key.
     pub(super) key: Option<String>,
     /// `TOWPATH_FENCE`: the fencing token.
@@ -21,13 +21,16 @@ pub(super) struct Told {
 }
 
 /// The environment for the command, made from `ours`.
-pub(super) fn for_command(ours: impl Iterator<Item = (OsString, OsString)>, told: &Told) -> Vec<(OsString, OsString)> {
+pub(super) fn for_command(
+    ours: impl Iterator<Item = (OsString, OsString)>,
+    facts: &Facts,
+) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<_> = ours.filter(|(name, _)| !is_setting(name)).collect();
     let told = [
-        ("TOWPATH_KEY", told.key.clone()),
-        ("TOWPATH_FENCE", told.fence.map(|fence| fence.to_string())),
-        ("TOWPATH_DEADLINE", told.deadline_unix_ms.map(|ms| ms.to_string())),
-        ("TOWPATH_URL", told.url.clone()),
+        ("TOWPATH_KEY", facts.key.clone()),
+        ("TOWPATH_FENCE", facts.fence.map(|fence| fence.to_string())),
+        ("TOWPATH_DEADLINE", facts.deadline_unix_ms.map(|ms| ms.to_string())),
+        ("TOWPATH_URL", facts.url.clone()),
     ];
     environment.extend(told.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into()))));
     environment
@@ -46,8 +49,9 @@ mod tests {
         let ours =
             [("PATH", "/bin"), ("TOWPATH_STORE_PASSWORD", "secret"), ("TOWPATH_FENCE", "1"), ("MY_TOWPATH_", "x")];
         let ours = ours.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let told = Told { key: Some("k".into()), fence: Some(7), deadline_unix_ms: None, url: Some("http://h".into()) };
-        let got = for_command(ours, &told);
+        let facts =
+            Facts { key: Some("k".into()), fence: Some(7), deadline_unix_ms: None, url: Some("http://h".into()) };
+        let got = for_command(ours, &facts);
         let want = [
             ("PATH", "/bin"),
             ("MY_TOWPATH_", "x"),

@@ -13,10 +13,11 @@ use crate::clock::rfc3339;
 use crate::flow::tail::Feed;
 use crate::http::{Address, Config, Server, Stopper};
 use crate::live::{Broadcast, End, Record, Run};
+use crate::process::Status;
 use crate::thread::{Worker, spawn};
 
 /// How long readers who are connected may take to get the end.
-pub const END_WITHIN: Duration = Duration::from_secs(5);
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Beyond that, how long the server may take to end, connections being cut.
 const SERVER_ENDS_WITHIN: Duration = Duration::from_secs(5);
@@ -147,17 +148,18 @@ impl Served {
 
 /// The end as readers get it.
 pub(super) fn end_of(outcome: &Outcome, busy: u8) -> End {
-    End {
-        run: outcome.run.clone(),
-        outcome: outcome.word().to_owned(),
-        exit_code: outcome.exit_code(busy),
-        command_exit_code: match outcome.status {
-            Some(crate::process::Status::Exited(code)) => Some(code),
-            _ => None,
-        },
-        signal: outcome.status.and_then(crate::process::Status::signal),
-        duration_ms: u64::try_from(outcome.ran.as_millis()).unwrap_or(u64::MAX),
-    }
+    end_here(outcome.run.clone(), outcome.word(), outcome.exit_code(busy), outcome.status, outcome.ran)
+}
+
+/// The end of a run of this process.
+pub(super) fn end_here(run: String, outcome: &str, exit_code: u8, status: Option<Status>, ran: Duration) -> End {
+    let command_exit_code = match status {
+        Some(Status::Exited(code)) => Some(code),
+        _ => None,
+    };
+    let signal = status.and_then(Status::signal);
+    let duration_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
+    End { run, outcome: outcome.to_owned(), exit_code, command_exit_code, signal, duration_ms }
 }
 
 /// The run as readers get it.

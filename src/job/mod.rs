@@ -32,7 +32,7 @@ mod unfit;
 
 pub use causes::with_causes;
 #[cfg(feature = "http")]
-pub use listen::{END_WITHIN, Listen, Told};
+pub use listen::{Listen, Told};
 pub use outcome::{Outcome, Verdict, exit_code};
 #[cfg(feature = "http")]
 pub use ping::{PingTally, PingTo};

@@ -167,10 +167,7 @@ impl Outcome {
             Verdict::Skipped(_) => 0,
             Verdict::Interrupted(signal) => Status::Signaled(*signal).code(),
             Verdict::Store(_) => exit_code::UNREACHABLE,
-            Verdict::NotStarted(error) => match error.kind() {
-                io::ErrorKind::NotFound => exit_code::NOT_FOUND,
-                _ => exit_code::CANNOT_EXECUTE,
-            },
+            Verdict::NotStarted(error) => code_of_not_started(error),
             Verdict::File { .. } => exit_code::FILE,
             Verdict::Start(_) | Verdict::Stuck(_) | Verdict::KeeperDied { .. } => exit_code::INTERNAL,
             Verdict::Essential { .. } => ESSENTIAL_EXIT_CODE,
@@ -222,5 +219,13 @@ impl Outcome {
             log_lost || unprinted
         });
         of_output || self.undelivered || self.report_error.is_some()
+    }
+}
+
+/// What a shell exits with where `execve(2)` said this.
+pub(super) fn code_of_not_started(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::NotFound => exit_code::NOT_FOUND,
+        _ => exit_code::CANNOT_EXECUTE,
     }
 }

@@ -10,7 +10,7 @@ use signal_hook::consts as sig;
 
 use super::audience::Audience;
 use super::causes::with_causes;
-use super::environment::{self, Told};
+use super::environment::{self, Facts};
 use super::lease::{release, take_lease};
 use super::outcome::{Outcome, Verdict};
 use super::output::{Log, Output, Tally};
@@ -32,7 +32,9 @@ impl Job {
     /// `signals` brings the numbers of signals that this process received; keep
     /// its sender alive while the job runs. HUP, INT, QUIT and TERM end the
     /// run: the first is passed on, and what is left is killed after
-    /// [`Job::kill_after`]; the second kills at once. TSTP and CONT suspend and
+    /// [`Job::kill_after`]; the second kills at once. After the command's end the
+    /// first gives those who take its output as long, and the second ends this
+    /// process by its default action, or the wait for live readers. TSTP and CONT suspend and
     /// resume command and process; others are passed on.
     pub fn run(mut self, signals: &Receiver<i32>) -> Outcome {
         let mut outcome = begin(&self);
@@ -184,7 +186,7 @@ impl Job {
     ) -> io::Result<Session> {
         let streams = Streams::open(self, log, audience)?;
         let held = lease.map(Lease::hold_descriptor).transpose()?.flatten();
-        let told = Told {
+        let facts = Facts {
             key: outcome.key.clone(),
             fence: outcome.fence,
             deadline_unix_ms: self.timeout.map(|timeout| unix_now().saturating_add(timeout).as_millis()),
@@ -199,7 +201,7 @@ impl Job {
         };
         let kept = Kept::start(Spec {
             argv: self.argv.clone(),
-            env: environment::for_command(std::env::vars_os(), &told),
+            env: environment::for_command(std::env::vars_os(), &facts),
             stdin: streams.stdin,
             stdout: streams.stdout,
             stderr: streams.stderr,

@@ -9,7 +9,7 @@ use crossbeam_channel::{Sender, after, bounded, never, select};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts as sig;
 
-use super::super::environment::{self, Told};
+use super::super::environment::{self, Facts};
 use super::super::feeding::Feeding;
 use super::super::output::{DRAIN_LIMIT, Printer};
 use super::super::session::{Seen, Session};
@@ -159,10 +159,10 @@ fn start_command(
     url: Option<String>,
 ) -> io::Result<Session> {
     let (stdin, terminal, place) = input(logs.pass_stdin)?;
-    let told = Told { url, ..Told::default() };
+    let facts = Facts { url, ..Facts::default() };
     let kept = Kept::start(Spec {
         argv,
-        env: environment::for_command(std::env::vars_os(), &told),
+        env: environment::for_command(std::env::vars_os(), &facts),
         stdin,
         stdout,
         stderr,

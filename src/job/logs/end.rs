@@ -6,6 +6,8 @@ use std::time::Duration;
 use signal_hook::consts::SIGPIPE;
 
 use super::super::exit_code;
+use super::super::listen::end_here;
+use super::super::outcome::code_of_not_started;
 use super::super::output::PrintTally;
 use crate::live::End;
 use crate::process::Status;
@@ -60,11 +62,7 @@ impl LogsEnd {
             return exit_code::INTERNAL;
         }
         if let Some(error) = &self.not_started {
-            return if error.kind() == io::ErrorKind::NotFound {
-                exit_code::NOT_FOUND
-            } else {
-                exit_code::CANNOT_EXECUTE
-            };
+            return code_of_not_started(error);
         }
         if self.keeper_died || self.stuck.is_some() {
             return exit_code::INTERNAL;
@@ -98,17 +96,7 @@ impl LogsEnd {
 
     /// The end as live readers get it.
     pub(super) fn to_record(&self, run: String, ran: Duration) -> End {
-        End {
-            run,
-            outcome: self.word().to_owned(),
-            exit_code: self.exit_code(),
-            command_exit_code: match self.status {
-                Some(Status::Exited(code)) => Some(code),
-                _ => None,
-            },
-            signal: self.status.and_then(Status::signal),
-            duration_ms: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
-        }
+        end_here(run, self.word(), self.exit_code(), self.status, ran)
     }
 }
 

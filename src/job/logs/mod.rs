@@ -150,9 +150,10 @@ impl Logs {
     ///
     /// `signals` brings the numbers of signals that this process received; keep
     /// its sender alive. The first HUP, INT, QUIT or TERM ends command and
-    /// sources in order: what they have said is printed still. The second kills
-    /// the command, and leaves what nobody takes within a second; while nothing
-    /// but the last lines is waited for, it ends this process. Nothing is read if the live view can't be served.
+    /// sources in order: what they have said is printed still, if it is taken
+    /// within [`Logs::kill_after`]. The second kills the command, and leaves what
+    /// nobody takes within a second; after the command's end it ends this process,
+    /// or the wait for live readers. Nothing is read if the live view can't be served.
     pub fn run(mut self, signals: &Receiver<i32>) -> LogsEnd {
         let (name, began) = (new_name(), Moment::now());
         let (served, feed) = match self.listen.take() {

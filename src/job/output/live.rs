@@ -36,6 +36,7 @@ impl Live {
 mod tests {
     use super::*;
     use crate::flow::tail::{Item, Start, tail};
+    use crate::live::Record;
 
     #[test]
     fn the_other_stream_comes_between_lines_and_never_into_one() {

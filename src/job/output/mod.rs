@@ -23,8 +23,8 @@
 //!
 //! A stream of ours that its reader has closed (`| head`) is passed on: the
 //! child's end is closed, so that its next write meets SIGPIPE, as it would
-//! without us. Unless there is a log: that is promised every line, so the child
-//! is read on. Any other trouble with our stdout (a full disk, a lost terminal)
+//! without us. Unless there is a log or somebody may look on elsewhere: they are
+//! promised every line, so the child is read on. Any other trouble with our stdout (a full disk, a lost terminal)
 //! doesn't stop a job: it is counted, and each later write tries again.
 //!
 //! It ends with its streams; ending the child is not its business.
