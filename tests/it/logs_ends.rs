@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::live::events;
+use crate::support::process::Process;
 use crate::support::running::Running;
 use crate::support::scene::Scene;
 use crate::support::skipped;
@@ -39,7 +40,7 @@ fn read_late(mut unread: ChildStdout, pause: Duration) -> String {
 
 fn wait_childless(scene: &Scene, running: &Running) {
     scene.wait_file("done");
-    until("the command's end", || !running.process().children().iter().any(|child| child.is_alive()));
+    until("the command's end", || !running.process().children().iter().any(Process::is_alive));
 }
 
 /// More than channels and pipes hold.

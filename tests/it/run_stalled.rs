@@ -4,6 +4,7 @@
 use rustix::process::Signal;
 
 use crate::support::live::events;
+use crate::support::process::Process;
 use crate::support::running::Running;
 use crate::support::scene::Scene;
 use crate::support::skipped;
@@ -16,7 +17,7 @@ const MUCH: &str = "yes | head -c 100000; : >done; exit 3";
 /// Waits until the command has run, and everything below towpath has ended.
 fn wait_childless(scene: &Scene, run: &Running) {
     scene.wait_file("done");
-    until("the command's end", || !run.process().children().iter().any(|child| child.is_alive()));
+    until("the command's end", || !run.process().children().iter().any(Process::is_alive));
 }
 
 #[test]
