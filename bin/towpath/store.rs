@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use towpath::job::with_causes;
+#[cfg(feature = "redis")]
+use towpath::store::StoreAccess;
 use towpath::store::StoreUrl;
 
 /// What `--store` takes.
@@ -50,16 +52,14 @@ impl StoreArguments {
         if self.store_cert.is_some() != self.store_key.is_some() {
             return Err("--store-cert and --store-key go together: give both or none".to_owned());
         }
-        #[cfg(feature = "redis")]
-        let url = url.access(towpath::store::StoreAccess {
+        #[cfg(all(feature = "redis", not(feature = "tls")))]
+        let url = url.access(StoreAccess { password: self.store_password_file.clone(), ..StoreAccess::default() });
+        #[cfg(all(feature = "redis", feature = "tls"))]
+        let url = url.access(StoreAccess {
             password: self.store_password_file.clone(),
-            #[cfg(feature = "tls")]
             ca: self.store_ca.clone(),
-            #[cfg(feature = "tls")]
             cert: self.store_cert.clone(),
-            #[cfg(feature = "tls")]
             key: self.store_key.clone(),
-            ..Default::default()
         });
         Ok(url)
     }

@@ -23,11 +23,7 @@ const INTERRUPTED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Waits for the lock, and for a server that is slow to answer, on a thread of
 /// its own, so that a signal can end the wait.
-pub(super) fn take_lease(
-    once: Once,
-    open: Option<Arc<Locks>>,
-    signals: &Receiver<i32>,
-) -> Result<Lease, Box<Verdict>> {
+pub(super) fn take_lease(once: Once, open: Option<Arc<Locks>>, signals: &Receiver<i32>) -> Result<Lease, Box<Verdict>> {
     if once.wait.is_zero() && open.is_none() && !once.store.lapses() {
         // A directory answers at once.
         return acquired(Locks::open(&once.store).and_then(|locks| locks.try_acquire(&once.request)));

@@ -94,7 +94,13 @@ impl Renewer {
     /// Renews `hold` from now on. `confirmed` is when the store was last asked for it.
     ///
     /// Where no thread can be started that is logged, and told as its death is.
-    pub(super) fn tend(self: &Arc<Renewer>, key: &Key, hold: &Arc<dyn Hold>, ttl: Duration, confirmed: Moment) -> Tended {
+    pub(super) fn tend(
+        self: &Arc<Renewer>,
+        key: &Key,
+        hold: &Arc<dyn Hold>,
+        ttl: Duration,
+        confirmed: Moment,
+    ) -> Tended {
         let (lost_to, lost) = bounded(1);
         let (renewed_to, renewed) = bounded(1);
         let news = Arc::default();
@@ -145,7 +151,6 @@ impl Running {
     }
 
     /// The row itself, if the thread has ended.
-    #[expect(clippy::result_large_err, reason = "what couldn't be placed is given back")]
     fn add(&self, row: Row) -> Result<(Arc<Table>, u64), Row> {
         let mut rows = lock(&self.table.rows);
         if rows.closed {

@@ -58,7 +58,7 @@ fn a_lease_that_the_store_forgot_is_lost_at_the_next_renewal() {
     assert!(told.noticed < held.valid_until() && told.cause.is_none());
     assert_eq!(held.check().unwrap_err().loss, Loss::Deleted);
     // Told once, and never taken again.
-    assert_eq!(held.lost().try_recv().unwrap_err(), TryRecvError::Disconnected);
+    assert_eq!(held.lost().recv_timeout(PATIENCE).unwrap_err(), RecvTimeoutError::Disconnected);
     assert!(!store.is_held("k") && store.tries("k") == 1);
     held.abandon();
 }

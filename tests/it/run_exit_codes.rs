@@ -98,6 +98,8 @@ fn wrong_usage_is_2_and_one_line_that_names_the_right_flag() {
         (&["run", "--once", "k", "--store", "redsi://h", "--", "true"], &["--store", "redsi", "file:DIR"]),
         (&["run", "--once", "k", "--store", "file:relative", "--", "true"], &["--store", "file:/DIR"]),
         (&["run", "--once", "k", "--busy-exit", "256", "--", "true"], &["--busy-exit"]),
+        (&["run", "--if-unreachable", "skip", "--", "true"], &["--if-unreachable", "--once"]),
+        (&["run", "--once", "k", "--if-unreachable", "wait", "--", "true"], &["--if-unreachable", "wait"]),
         (&["run", "--include", "(", "--", "true"], &["--include", "("]),
         (&["run", "--exclude", "[z-a]", "--", "true"], &["--exclude", "[z-a]"]),
         (&["run", "--ping", "ftp://host", "--", "true"], &["--ping", "http"]),
@@ -113,6 +115,49 @@ fn wrong_usage_is_2_and_one_line_that_names_the_right_flag() {
         finished.assert_one_line(parts);
         assert_eq!(finished.out(), "", "{arguments:?}");
     }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn what_does_not_fit_a_lock_in_redis_is_2_before_anybody_is_asked() {
+    let scene = Scene::new();
+    // Nobody listens there: who asked would get 69.
+    let redis = ["--once", "k", "--store", "redis://127.0.0.1:1"];
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--ttl", "999ms"], &["--ttl", "1s"]),
+        (&["--ttl", "10s", "--kill-after", "5001ms"], &["--kill-after", "10s", "5s"]),
+        (&["--kill-after", "16s"], &["--kill-after", "30s", "15s"]),
+    ];
+    for (flags, parts) in cases {
+        let finished = scene.finish(&[&redis[..], flags].concat(), &["touch", "ran"]);
+        finished.assert_code(2).assert_one_line(parts);
+        assert!(!scene.path("ran").exists());
+    }
+    for flags in [&["--ttl", "5s"][..], &["--store-password-file", "/etc/hostname"]] {
+        let mut command = scene.towpath();
+        command.args(["run", "--config", &scene.name("towpath.conf")]).args(flags).args(["--", "true"]);
+        let finished = crate::support::running::Running::start(&mut command).finish();
+        finished.assert_code(2).assert_one_line(&[flags[0], "does nothing without"]);
+    }
+    // A lock in a directory doesn't lapse, so there is nothing that a grace could outlast.
+    scene.finish(&["--once", "k", "--kill-after", "16s"], &["true"]).assert_code(0).assert_silent();
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_skipped_or_done_without_if_that_was_asked_for() {
+    let scene = Scene::new();
+    let flags = ["--store", "file:/no/such/place", "--once", "k", "--if-unreachable"];
+    let with = |choice: &[&str], script: &str| scene.finish_sh(&[&flags[..], choice].concat(), script);
+    with(&["fail"], "touch ran").assert_code(69).assert_one_line(&["/no/such/place", "nothing was run"]);
+    with(&["skip"], "touch ran").assert_code(0).assert_silent();
+    with(&["skip", "-v"], "touch ran").assert_code(0).assert_one_line(&["/no/such/place", "skipped"]);
+    assert!(!scene.path("ran").exists());
+    let report = scene.name("report");
+    let finished = with(&["run", "-v", "--report", &report], "touch ran; echo \"fence <$TOWPATH_FENCE>\"; exit 3");
+    assert_eq!(finished.assert_code(3).assert_one_line(&["/no/such/place", "without its lock"]).out(), "fence <>\n");
+    let report = scene.report("report");
+    assert_eq!((&report["outcome"], &report["fence"]), (&"exited".into(), &serde_json::Value::Null));
+    assert!(report["ran_without_lock"].as_str().unwrap().contains("/no/such/place"));
 }
 
 #[test]

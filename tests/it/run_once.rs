@@ -18,7 +18,7 @@ fn time(report: &Value, name: &str) -> SystemTime {
 }
 
 /// The fields of every report, in their order.
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 28] = [
     "format",
     "towpath",
     "run",
@@ -31,6 +31,8 @@ const FIELDS: [&str; 26] = [
     "exit_code",
     "error",
     "fence",
+    "lease",
+    "ran_without_lock",
     "holder",
     "waited_ms",
     "started",
