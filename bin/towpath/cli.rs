@@ -31,6 +31,12 @@ pub(crate) enum Subcommand {
     /// Run a command, at most once at a time, and know how it ended
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArguments>),
+    /// Run a command while this host is the leader; stand by, take over, step down
+    #[command(after_help = crate::lead::EXAMPLES)]
+    Lead(Box<crate::lead::LeadArguments>),
+    /// Say who holds a lock, or take it from them
+    #[command(after_help = crate::lock::EXAMPLES)]
+    Lock(Box<crate::lock::LockArguments>),
     /// Merge files, standard input and a command's output; filter, print and serve them
     #[cfg(feature = "http")]
     #[command(after_help = LOGS_EXAMPLES)]
@@ -385,9 +391,10 @@ fn with_settings(command: clap::Command, settings: &Settings) -> clap::Command {
     })
 }
 
-/// `--hold-at-least` is `TOWPATH_HOLD_AT_LEAST`; `--help` has none.
+/// `--hold-at-least` is `TOWPATH_HOLD_AT_LEAST`. `--help` has none, nor have the
+/// guards of `lock break`: a command's own `TOWPATH_FENCE` is no permission.
 fn variable_of(argument: &clap::Arg) -> Option<String> {
-    let long = argument.get_long().filter(|long| !matches!(*long, "help" | "version"))?;
+    let long = argument.get_long().filter(|long| !matches!(*long, "help" | "version" | "yes" | "fence"))?;
     Some(format!("TOWPATH_{}", long.to_uppercase().replace('-', "_")))
 }
 

@@ -5,8 +5,10 @@ mod completions;
 mod config;
 mod ending;
 mod flags;
+mod lead;
 #[cfg(feature = "http")]
 mod listen;
+mod lock;
 #[cfg(feature = "http")]
 mod logs;
 mod run;
@@ -14,6 +16,7 @@ mod store;
 mod voice;
 #[cfg(feature = "http")]
 mod watch;
+mod words;
 
 use std::process::ExitCode;
 
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
         cli::Subcommand::Logs(arguments) => logs::logs(*arguments),
         #[cfg(feature = "http")]
         cli::Subcommand::Watch(arguments) => watch::watch(&arguments),
+        cli::Subcommand::Lead(arguments) => lead::lead(*arguments),
+        cli::Subcommand::Lock(arguments) => lock::lock(&arguments),
         cli::Subcommand::Completions { shell } => completions::print(shell),
     }
 }

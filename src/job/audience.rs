@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use serde_json::Value;
 
 #[cfg(feature = "http")]
 use super::feeding::Feeding;
@@ -45,6 +46,20 @@ impl Audience {
     /// A monitor, if there is one; it isn't told anything yet.
     pub(super) fn monitored(job: &mut Job) -> Audience {
         Audience { pings: job.ping.take().and_then(|to| Pings::new(to).ok()), ..Audience::default() }
+    }
+
+    /// The audience of a lead, which may watch while it stands by, too.
+    pub(super) fn of_lead(listen: Listen, described: &Outcome) -> Audience {
+        let mut audience = Audience { bound: Some(listen.bind()), ..Audience::default() };
+        audience.gather(described);
+        audience
+    }
+
+    /// Shows watchers what a lead is at the moment.
+    pub(super) fn tell_role(&self, role: &Value) {
+        if let Some(served) = &self.served {
+            served.broadcast.tell("lead", role.clone());
+        }
     }
 
     /// Takes the address for watchers, before the lock: its record shall name
@@ -114,6 +129,8 @@ impl Audience {
     pub(super) fn monitored(_job: &mut Job) -> Audience {
         Audience {}
     }
+
+    pub(super) fn tell_role(&self, _role: &Value) {}
 
     pub(super) fn prepare(&mut self, _job: &mut Job) {}
 

@@ -100,13 +100,15 @@ fn serve(listen: &Listen, server: Server, run: Run, sources: Vec<String>) -> io:
     let (broadcast, feed) = Broadcast::new(run, sources, listen.keep_bytes);
     let stopper = server.stopper();
     // Isolated: the run goes on though nobody can watch it any more.
+    let told = broadcast.clone();
     let worker = spawn("listen", move |_| server.serve(move |request, reply| broadcast.answer(request, reply)))?;
-    Ok((Served { url, stopper, worker, linger: listen.linger }, feed))
+    Ok((Served { url, broadcast: told, stopper, worker, linger: listen.linger }, feed))
 }
 
 /// A run that is being served.
 pub(super) struct Served {
     pub(super) url: String,
+    pub(super) broadcast: Broadcast,
     stopper: Stopper,
     worker: Worker<io::Result<()>>,
     linger: Duration,

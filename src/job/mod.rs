@@ -12,6 +12,7 @@ mod environment;
 mod feeding;
 #[cfg(feature = "http")]
 mod interleave;
+mod lead;
 mod lease;
 #[cfg(feature = "http")]
 mod listen;
@@ -31,6 +32,7 @@ mod tether;
 mod unfit;
 
 pub use causes::with_causes;
+pub use lead::{LEAD_TTL, Lead, OnExit, Step, Tell};
 #[cfg(feature = "http")]
 pub use listen::{Listen, Told};
 pub use outcome::{Outcome, Verdict, exit_code};

@@ -33,7 +33,8 @@ pub enum Verdict {
     Held(Holder),
     /// A signal came while we waited for the lock; nothing was started.
     Interrupted(i32),
-    /// The lock's store can't be used; nothing was started.
+    /// The lock's store can't be used, or has something else under the lock's
+    /// key ([`lock::Error::is_held`]); nothing was started.
     Store(lock::Error),
     /// The same, and it was asked that this be no failure: [`IfUnreachable::Skip`](super::IfUnreachable::Skip).
     Skipped(lock::Error),
@@ -166,6 +167,7 @@ impl Outcome {
             Verdict::Held(_) => return busy,
             Verdict::Skipped(_) => 0,
             Verdict::Interrupted(signal) => Status::Signaled(*signal).code(),
+            Verdict::Store(error) if error.is_held() => return busy,
             Verdict::Store(_) => exit_code::UNREACHABLE,
             Verdict::NotStarted(error) => code_of_not_started(error),
             Verdict::File { .. } => exit_code::FILE,
@@ -181,7 +183,11 @@ impl Outcome {
 
     /// Whether nothing was run because it wasn't its turn.
     pub fn is_held(&self) -> bool {
-        matches!(self.verdict, Verdict::Held(_))
+        match &self.verdict {
+            Verdict::Held(_) => true,
+            Verdict::Store(error) => error.is_held(),
+            _ => false,
+        }
     }
 
     /// A word for the verdict, as in the report.
@@ -193,6 +199,7 @@ impl Outcome {
             Verdict::LeaseLost { .. } => "lease-lost",
             Verdict::Held(_) => "held",
             Verdict::Interrupted(_) => "interrupted",
+            Verdict::Store(error) if error.is_held() => "held",
             Verdict::Store(_) => "store-unreachable",
             Verdict::Skipped(_) => "skipped",
             Verdict::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => "not-found",

@@ -90,20 +90,38 @@ impl Job {
         outcome.fence = lease.as_ref().map(Lease::fence);
         outcome.ttl = ttl.filter(|_| lease.as_ref().is_some_and(|lease| lease.valid_until() != Moment::NEVER));
         audience.gather(outcome);
-        self.command(signals, log, lease, audience, outcome);
+        let mut lease = lease;
+        self.command(signals, log, Under { lease: &mut lease, keep: false }, audience, outcome);
+    }
+
+    /// Runs the command once under a lease that is there already.
+    pub(super) fn term(
+        mut self,
+        under: Under<'_>,
+        ttl: Option<Duration>,
+        signals: &Receiver<i32>,
+        audience: &mut Audience,
+    ) -> Outcome {
+        let mut outcome = begin(&self);
+        outcome.key = under.lease.as_ref().map(|lease| lease.key().as_str().to_owned());
+        outcome.fence = under.lease.as_ref().map(Lease::fence);
+        outcome.ttl = ttl;
+        match self.log.take().map(|path| Log::open(&path).map_err(|error| (path, error))).transpose() {
+            Ok(log) => self.command(signals, log, under, audience, &mut outcome),
+            Err((path, error)) => outcome.verdict = Verdict::File { path, error },
+        }
+        outcome
     }
 
     /// What there is to do without the lock: to run all the same, or the verdict.
     fn without_lease(&self, verdict: Verdict, outcome: &mut Outcome) -> Result<Option<Lease>, Box<Verdict>> {
         match (self.if_unreachable, verdict) {
-            (IfUnreachable::Run, Verdict::Store(error)) if error.is_unreachable() => {
+            (IfUnreachable::Run, Verdict::Store(error)) if error.may_pass() => {
                 log::warn!("{}; the command runs without its lock", with_causes(&error));
                 outcome.unlocked = Some(error);
                 Ok(None)
             }
-            (IfUnreachable::Skip, Verdict::Store(error)) if error.is_unreachable() => {
-                Err(Box::new(Verdict::Skipped(error)))
-            }
+            (IfUnreachable::Skip, Verdict::Store(error)) if error.may_pass() => Err(Box::new(Verdict::Skipped(error))),
             (_, verdict) => Err(Box::new(verdict)),
         }
     }
@@ -122,17 +140,18 @@ impl Job {
         mut self,
         signals: &Receiver<i32>,
         log: Option<Log>,
-        lease: Option<Lease>,
+        under: Under<'_>,
         audience: &mut Audience,
         outcome: &mut Outcome,
     ) {
+        let Under { lease, keep } = under;
         let started = Moment::now();
         let grace = self.kill_after.unwrap_or_else(|| default_grace(outcome.ttl));
         let mut session = match self.start(log, lease.as_ref(), grace, audience, outcome) {
             Ok(session) => session,
             Err(error) => {
                 outcome.verdict = Verdict::Start(error);
-                release(lease, outcome);
+                release(lease.take(), outcome);
                 return;
             }
         };
@@ -151,12 +170,12 @@ impl Job {
             // Its end is near, or passed while we were stopped.
             outcome.lost = Some(lease.check().err().unwrap_or_else(|| lease.given_up()));
         }
-        if session.seen.tree_gone {
-            release(lease, outcome);
-        } else {
+        if !session.seen.tree_gone {
             // Its keeper goes on holding the lock, if that is one which a process can
             // hold: letting go here would free it under the tree.
-            drop(lease);
+            drop(lease.take());
+        } else if !keep || outcome.lost.is_some() || session.seen.asked_by.is_some() {
+            release(lease.take(), outcome);
         }
         let Session { kept, mut seen, pump, drain, pty, .. } = session;
         if let Some(drain) = drain {
@@ -221,7 +240,14 @@ impl Job {
     }
 }
 
-fn begin(job: &Job) -> Outcome {
+/// The lease that a command runs under.
+pub(super) struct Under<'a> {
+    pub(super) lease: &'a mut Option<Lease>,
+    /// Doesn't let go after a command that ended by itself: another will run under it.
+    pub(super) keep: bool,
+}
+
+pub(super) fn begin(job: &Job) -> Outcome {
     Outcome {
         verdict: Verdict::Start(io::Error::other("it was never started")),
         run: new_name(),

@@ -1,11 +1,11 @@
 //! One stream of lines, and the answers to requests for it.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::query::Query;
@@ -40,6 +40,8 @@ pub(super) struct Shared {
     /// For readers whose clock differs from ours.
     pub(super) began: Moment,
     pub(super) tail: Tail<Record>,
+    /// What else `/status` says, by name.
+    told: Mutex<Map<String, Value>>,
 }
 
 impl Broadcast {
@@ -47,7 +49,20 @@ impl Broadcast {
     /// the side that feeds it. A line's tag is the index of its name in `sources`.
     pub fn new(run: Run, sources: Vec<String>, keep_bytes: usize) -> (Broadcast, Feed<Record>) {
         let (feed, tail) = tail(keep_bytes);
-        (Broadcast { shared: Arc::new(Shared { run, sources, began: Moment::now(), tail }) }, feed)
+        (
+            Broadcast { shared: Arc::new(Shared { run, sources, began: Moment::now(), tail, told: Mutex::default() }) },
+            feed,
+        )
+    }
+
+    /// Has `/status` say `value` under this name from now on.
+    pub fn tell(&self, name: &str, value: Value) {
+        self.told().insert(name.to_owned(), value);
+    }
+
+    /// A map is whole whatever panics.
+    fn told(&self) -> MutexGuard<'_, Map<String, Value>> {
+        self.shared.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which run it is.
@@ -98,6 +113,9 @@ impl Broadcast {
         value["end"] = end.into();
         for (name, number) in [("lines", status.lines), ("bytes", status.bytes), ("readers", status.readers as u64)] {
             value[name] = json!(number);
+        }
+        for (name, told) in &*self.told() {
+            value[name] = told.clone();
         }
         value
     }

@@ -21,7 +21,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Streams until the end, the client's going, or the server's stop.
 pub(super) fn serve(reply: Reply<'_>, query: &Query, of: &Shared) -> io::Result<Sent> {
-    let Shared { run, sources, began, tail } = of;
+    let Shared { run, sources, began, tail, .. } = of;
     let mut out = reply.header("X-Content-Type-Options", "nosniff").event_stream()?;
     let mut first = run.to_json();
     first["resumed"] = query.resumed.into();

@@ -382,7 +382,8 @@ mod tests {
             let argv = argv.iter().map(OsString::from).collect();
             let (stdin, stdout, stderr) = (null(), null(), null());
             let (place, kill_after) = (Place::Background, Duration::ZERO);
-            Kept::start(Spec { argv, env: vec![], stdin, stdout, stderr, place, held: vec![], kill_after }).unwrap_err()
+            Kept::start(Spec { argv, env: vec![], stdin, stdout, stderr, place, held: vec![], kill_after, lease: None })
+                .unwrap_err()
         };
         for argv in [&[][..], &["echo", "a\0b"]] {
             assert_eq!(start(argv).kind(), io::ErrorKind::InvalidInput, "{argv:?}");
