@@ -30,7 +30,7 @@ mod http_stop;
 mod http_stream;
 #[cfg(feature = "http")]
 mod http_tiny;
-#[cfg(feature = "http")]
+#[cfg(feature = "tls")]
 mod http_tls;
 mod job_lease;
 #[cfg(feature = "http")]
@@ -73,4 +73,5 @@ mod thread;
 mod two_classes;
 #[cfg(feature = "http")]
 mod watch;
+#[cfg(feature = "http")]
 mod watch_lost;
