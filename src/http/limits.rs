@@ -34,15 +34,17 @@ pub struct Limits {
     pub body_window: Duration,
     /// See [`body_window`](Limits::body_window). Defaults to 4 KiB (4,096 bytes).
     pub body_window_bytes: u64,
-    /// How long one chunk of a stream, or 64 KiB of another reply, may take to
-    /// reach the kernel's send buffer: beyond it, the connection is cut. What
+    /// How long each 64 KiB of a reply, and what is left at the end of one or of
+    /// a stream's chunk, may take to reach the kernel's send buffer: beyond it,
+    /// the connection is cut. What
     /// the client's host doesn't acknowledge for as long ends it too
     /// (`TCP_USER_TIMEOUT` of `tcp(7)`). Defaults to 30 s.
     pub write_time: Duration,
     /// How long a connection may stay without a request. Defaults to 60 s.
     pub idle_time: Duration,
     /// How many connections may be open: one more gets 503 with `Retry-After`
-    /// at once (over TLS it is closed). Defaults to 512.
+    /// at once (over TLS it is closed), and so does one for which the system has
+    /// no thread. Defaults to 512.
     pub connections: usize,
     /// How much of a body that the handler didn't read is read in its place,
     /// so that the connection can be kept: beyond it, it is closed. Defaults to
@@ -52,7 +54,7 @@ pub struct Limits {
     /// bytes on their way to us don't make the client's system throw the reply
     /// away. Defaults to 500 ms.
     pub linger_time: Duration,
-    /// How often a waiting stream looks whether its client is still there.
+    /// How often a waiting stream looks whether its client is still there; not 0.
     /// Defaults to 3 s.
     pub gone_time: Duration,
     /// How long a stop waits for active requests before it cuts them. Defaults to 10 s.
@@ -100,6 +102,7 @@ impl Limits {
             (self.body_window.is_zero(), "body_window of 0"),
             (self.write_time.is_zero(), "write_time of 0"),
             (self.idle_time.is_zero(), "idle_time of 0"),
+            (self.gone_time.is_zero(), "gone_time of 0"),
             (self.stack_bytes < SMALLEST_STACK_BYTES, "stack_bytes below 64 KiB"),
         ];
         match refused.iter().find(|(refused, _)| *refused) {
@@ -150,5 +153,8 @@ mod tests {
         assert!(limits.check().unwrap_err().to_string().contains("connections of 0"));
         let limits = Limits { idle_time: Duration::ZERO, ..Limits::default() };
         assert!(limits.check().unwrap_err().to_string().contains("idle_time of 0"));
+        // It would have a quiet stream look all the time.
+        let limits = Limits { gone_time: Duration::ZERO, ..Limits::default() };
+        assert!(limits.check().unwrap_err().to_string().contains("gone_time of 0"));
     }
 }

@@ -100,14 +100,16 @@ impl<'c> ChunkWriter<'c> {
         let until = Instant::now().checked_add(timeout);
         loop {
             let now = Instant::now();
-            if now.saturating_duration_since(self.last_look) >= self.exchange.link.gone_time() {
+            let gone_time = self.exchange.link.gone_time();
+            if now.saturating_duration_since(self.last_look) >= gone_time {
                 self.last_look = now;
                 if self.is_gone() {
                     return Woken::Gone;
                 }
             }
             let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
-            let nap = left.min(self.exchange.link.gone_time());
+            // Until the next look is due, which the last call may have brought near.
+            let nap = left.min(gone_time.saturating_sub(now.saturating_duration_since(self.last_look)));
             select! {
                 recv(messages) -> message => {
                     return message.map_or(Woken::Disconnected, Woken::Message);

@@ -142,25 +142,6 @@ impl Wire {
         }
     }
 
-    /// Writes all of `parts` before the moment passes.
-    fn write_until(&self, mut parts: &mut [IoSlice<'_>], deadline: &Deadline) -> io::Result<()> {
-        IoSlice::advance_slices(&mut parts, 0);
-        while !parts.is_empty() {
-            match self.try_write(parts)? {
-                Some(0) => return Err(ErrorKind::WriteZero.into()),
-                Some(written) => IoSlice::advance_slices(&mut parts, written),
-                None => self.wait(PollFlags::OUT, deadline.moment())?,
-            }
-        }
-        #[cfg(feature = "tls")]
-        if let Some(session) = &self.session {
-            while !session.try_flush(&self.socket)? {
-                self.wait(PollFlags::OUT, deadline.moment())?;
-            }
-        }
-        Ok(())
-    }
-
     /// Ends the connection after a complete reply: says so, then reads for a
     /// while what the client still sends. Without that, bytes on their way to
     /// us would make a reset of the close, and the client's system throw the
@@ -205,14 +186,28 @@ impl Wire {
 }
 
 impl Link for Wire {
-    fn write(&self, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        if length <= PIECE_BYTES {
-            return self.write_until(parts, &Deadline::new(self.write_time));
+    /// With as few calls as the socket lets it; each 64 KiB of progress has a
+    /// write limit of its own.
+    fn write(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        IoSlice::advance_slices(&mut parts, 0);
+        let (mut deadline, mut progress) = (Deadline::new(self.write_time), 0);
+        while !parts.is_empty() {
+            match self.try_write(parts)? {
+                Some(0) => return Err(ErrorKind::WriteZero.into()),
+                Some(written) => {
+                    IoSlice::advance_slices(&mut parts, written);
+                    progress += written;
+                    if progress >= PIECE_BYTES {
+                        (deadline, progress) = (Deadline::new(self.write_time), 0);
+                    }
+                }
+                None => self.wait(PollFlags::OUT, deadline.moment())?,
+            }
         }
-        for part in parts {
-            for piece in part.chunks(PIECE_BYTES) {
-                self.write_until(&mut [IoSlice::new(piece)], &Deadline::new(self.write_time))?;
+        #[cfg(feature = "tls")]
+        if let Some(session) = &self.session {
+            while !session.try_flush(&self.socket)? {
+                self.wait(PollFlags::OUT, deadline.moment())?;
             }
         }
         Ok(())

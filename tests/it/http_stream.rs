@@ -177,6 +177,37 @@ fn much_at_once_goes_out_in_bounded_chunks() {
 }
 
 #[test]
+fn a_large_chunk_has_the_write_limit_for_each_64_kib() {
+    let write_time = Duration::from_secs(2);
+    let (said, took) = bounded(1);
+    let server = Running::start(limits(|l| l.write_time = write_time), move |_: &mut Request<'_>, reply: Reply<'_>| {
+        let mut stream = reply.stream()?;
+        let began = std::time::Instant::now();
+        // Far more than the kernel takes for a client that doesn't read.
+        let parts: Vec<Vec<u8>> = (0..512).map(|n| vec![b'a' + (n % 26) as u8; 64 * 1024 + n]).collect();
+        let parts: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        stream.write_chunk(&parts)?;
+        said.send(began.elapsed()).unwrap();
+        stream.finish()
+    });
+    let mut client = ask(&server, "1.1");
+    client.head();
+    let length = (0..512).map(|n| 64 * 1024 + n).sum::<usize>();
+    assert_eq!(client.exactly(9), format!("{length:x}\r\n").as_bytes());
+    let mut body = Vec::new();
+    while body.len() < length {
+        // Slow altogether, and never for long.
+        std::thread::sleep(Duration::from_millis(20));
+        body.extend(client.exactly((length - body.len()).min(256 * 1024)));
+    }
+    let want: Vec<u8> = (0..512).flat_map(|n| vec![b'a' + (n % 26) as u8; 64 * 1024 + n]).collect();
+    assert!(body == want, "other bytes came");
+    assert_eq!(client.exactly(7), b"\r\n0\r\n\r\n"[..7]);
+    // Else it shows nothing; the client's pauses see to it.
+    assert!(took.recv_timeout(PATIENCE).unwrap() > write_time);
+}
+
+#[test]
 fn a_failed_write_stays_failed() {
     let (said, results) = unbounded();
     let (gone, left) = bounded(1);
