@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::link::Link;
 
@@ -32,6 +33,8 @@ pub(super) struct Exchange<'c> {
     /// Whether the reply's head said that the connection stays.
     keeps: AtomicBool,
     progress: AtomicU8,
+    /// Held by who writes the reply's head, or something before it.
+    opening: Mutex<()>,
     bytes: AtomicU64,
     /// The status that the client's own fault deserves, 0 if there was none.
     fault: AtomicU16,
@@ -52,6 +55,7 @@ impl<'c> Exchange<'c> {
             body_is_in_the_way: AtomicBool::new(false),
             keeps: AtomicBool::new(false),
             progress: AtomicU8::new(0),
+            opening: Mutex::new(()),
             bytes: AtomicU64::new(0),
             fault: AtomicU16::new(0),
         }
@@ -88,7 +92,7 @@ impl<'c> Exchange<'c> {
         keeps
     }
 
-    /// The connection won't be used again, whatever else is said.
+    /// The connection won't be used again: a reply that hasn't begun says so.
     pub(super) fn never_keep(&self) {
         self.body_is_in_the_way.store(true, Ordering::Release);
     }
@@ -99,10 +103,17 @@ impl<'c> Exchange<'c> {
 
     /// Writes the head, with what of the body is at hand.
     pub(super) fn begin(&self, parts: &mut [IoSlice<'_>], body_bytes: u64) -> io::Result<()> {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         self.set(Progress::Begun);
         self.link.write(parts)?;
         self.count(body_bytes);
         Ok(())
+    }
+
+    /// Says something before the head; `None` if that has begun.
+    pub(super) fn unless_begun<T>(&self, say: impl FnOnce() -> T) -> Option<T> {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.progress() == Progress::Nothing).then(say)
     }
 
     pub(super) fn count(&self, body_bytes: u64) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Limits;
 use super::chunked::{Decoder, Next};
-use super::exchange::{Exchange, Progress};
+use super::exchange::Exchange;
 use super::head::{Framing, Head};
 use super::input::Input;
 use super::link::Link;
@@ -150,7 +150,14 @@ impl<'c> Incoming<'c> {
 
     fn judge(&self, read: io::Result<usize>) -> io::Result<usize> {
         match read {
-            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended before its body did")),
+            Ok(0) => {
+                self.exchange.blame_client(400);
+                Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended before its body did"))
+            }
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => {
+                self.exchange.blame_client(400);
+                Err(e)
+            }
             Err(e) if e.kind() == ErrorKind::TimedOut => {
                 self.exchange.blame_client(408);
                 Err(io::Error::new(ErrorKind::TimedOut, "the request's body came too slowly"))
@@ -164,16 +171,19 @@ impl<'c> Incoming<'c> {
         if !self.waits_for_go {
             return Ok(());
         }
-        if self.exchange.progress() != Progress::Nothing {
+        // The reply may be another thread's.
+        let said = self.exchange.unless_begun(|| {
+            self.waits_for_go = false;
+            // A client that didn't wait needs no answer (RFC 9110, 10.1.1).
+            if self.input.waiting().is_empty() {
+                self.wire.write(&mut [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")])?;
+            }
+            Ok(())
+        });
+        said.unwrap_or_else(|| {
             let text = "the reply has begun, and the client waits for nothing else";
-            return Err(io::Error::new(ErrorKind::InvalidInput, text));
-        }
-        self.waits_for_go = false;
-        // A client that didn't wait needs no answer (RFC 9110, 10.1.1).
-        if self.input.waiting().is_empty() {
-            self.wire.write(&mut [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")])?;
-        }
-        Ok(())
+            Err(io::Error::new(ErrorKind::InvalidInput, text))
+        })
     }
 }
 

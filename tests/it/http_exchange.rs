@@ -253,3 +253,27 @@ fn a_body_that_is_too_large_is_413_and_one_that_ends_early_is_no_body() {
     let _ = client.rest();
     assert_eq!(errors.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::UnexpectedEof));
 }
+
+#[test]
+fn a_go_ahead_never_comes_within_a_reply() {
+    // A handler may read on one thread and answer on another.
+    let server = Running::start(Config::new(), |request: &mut Request<'_>, reply: Reply<'_>| {
+        std::thread::scope(|scope| {
+            let body = request.body();
+            // Refused once the reply has begun, and then there is nothing to read.
+            scope.spawn(move || body.read(&mut [0; 4]).map_err(|_| ()));
+            reply.send("answered")
+        })
+    });
+    for _ in 0..200 {
+        let mut client = server.connect();
+        client.send("POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+        // Whether it was told to go ahead, too.
+        client.send("body");
+        let mut answer = client.head();
+        if answer.status == 100 {
+            answer = client.head();
+        }
+        assert_eq!((answer.status, client.exactly(8)), (200, b"answered".to_vec()));
+    }
+}
