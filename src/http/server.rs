@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -180,7 +180,14 @@ where
             self.turn_away(socket, peer);
         } else {
             let service = Arc::clone(&self.service);
-            self.crew.add(move || service.serve(socket, peer))?;
+            // Kept on this side too: without a thread, the client is still told.
+            let seat = Arc::new(Mutex::new(Some(socket)));
+            let theirs = Arc::clone(&seat);
+            let body = move || take(&theirs).into_iter().for_each(|socket| service.serve(socket, peer));
+            if let Err(error) = self.crew.add(body) {
+                take(&seat).into_iter().for_each(|socket| self.turn_away(socket, peer));
+                return Err(error);
+            }
         }
         self.back_off.reset();
         Ok(())
@@ -188,7 +195,7 @@ where
 
     fn turn_away(&mut self, socket: Socket, peer: Peer) {
         log::debug!(peer:% = peer; "turned away: {} connections are open", self.crew.count());
-        if self.speaks_tls() {
+        if self.service.config.speaks_tls() {
             // It would take a handshake to say why.
             return;
         }
@@ -200,16 +207,6 @@ where
             }
             self.turned_away.push((socket, moment_in(self.service.config.limits.linger_time)));
         }
-    }
-
-    #[cfg(feature = "tls")]
-    fn speaks_tls(&self) -> bool {
-        self.service.config.tls.is_some()
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn speaks_tls(&self) -> bool {
-        false
     }
 
     /// Reads what they sent, so that closing doesn't take back what we said.
@@ -229,4 +226,9 @@ where
                 }
         });
     }
+}
+
+/// What one of two threads has in hand, whichever comes first.
+fn take<T>(seat: &Mutex<Option<T>>) -> Option<T> {
+    seat.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

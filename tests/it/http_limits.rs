@@ -181,6 +181,32 @@ fn six_hundred_connections_at_once_are_served_or_told_to_come_again() {
 }
 
 #[test]
+fn who_gets_no_thread_is_told_to_come_again() {
+    // A stack that no system has the address space for.
+    let server = Running::start(limits(|l| l.stack_bytes = 1 << 60), hello);
+    for _ in 0..3 {
+        let mut client = server.connect();
+        client.try_send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = client.reply();
+        assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("1")));
+        client.assert_closed();
+    }
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_body_that_ends_too_early_is_the_clients_fault() {
+    let server = Running::start(limits(|_| ()), echo);
+    for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
+        let mut client = server.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n2\r\nab\r\n"));
+        client.half_close();
+        assert_eq!(client.reply().status, 400, "{framing}");
+        client.assert_closed();
+    }
+}
+
+#[test]
 fn out_of_descriptors_it_waits_and_goes_on() {
     let mut server = Program::start("30");
     // More than it has descriptors for; the kernel accepts for it meanwhile.

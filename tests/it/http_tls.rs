@@ -168,3 +168,22 @@ fn files_that_cannot_serve_are_named_before_anything_is_bound() {
     check(&one.key, &one.key, ErrorKind::InvalidData, &one.key);
     check(&one.certificate, &one.certificate, ErrorKind::InvalidData, &one.certificate);
 }
+
+#[test]
+fn a_connection_too_many_is_closed_and_those_before_it_go_on() {
+    let certificate = Certificate::new();
+    let mut limits = Limits::default();
+    limits.connections = 1;
+    let server = Running::start(certificate.config().limits(limits), echo);
+    let mut first = certificate.connect(&server);
+    let ask = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    first.send(ask);
+    assert_eq!(first.reply().status, 200);
+    let mut second = certificate.connect(&server);
+    let mut read = Vec::new();
+    // Before its handshake, whichever of the two notices first.
+    assert!(second.stream.write_all(ask.as_bytes()).and_then(|()| second.stream.read_to_end(&mut read)).is_err());
+    assert!(read.is_empty());
+    first.send(ask);
+    assert_eq!(first.reply().status, 200);
+}
