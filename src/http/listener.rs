@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
@@ -18,6 +18,9 @@ use super::socket::Socket;
 /// How many connections the kernel holds until they are accepted; it has a
 /// bound of its own (`net.core.somaxconn`).
 const BACKLOG: i32 = 1024;
+/// How often to try for our turn to bind a Unix socket, and how long to wait in between: 1 s in all.
+const TURN_TRIES: u32 = 200;
+const TURN_PAUSE: Duration = Duration::from_millis(5);
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 #[derive(Debug)]
@@ -59,6 +62,8 @@ impl Listener {
         let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
         // Before the file is there: Linux makes it with this mode.
         fchmod(&fd, Mode::from_raw_mode(0o600))?;
+        // Another's that is bound and doesn't listen yet would look dead.
+        let _turn = turn_in(path);
         match rustix::net::bind(&fd, &address) {
             Err(Errno::ADDRINUSE) if is_dead(path, &address) => {
                 std::fs::remove_file(path)?;
@@ -122,6 +127,24 @@ fn is_dead(path: &Path, address: &SocketAddrUnix) -> bool {
     // Non-blocking: a server that lives and is busy must not hold this up.
     let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None);
     is_socket && probe.is_ok_and(|probe| rustix::net::connect(&probe, address) == Err(Errno::CONNREFUSED))
+}
+
+/// Our turn to bind in this directory, until it is dropped; `None` if it can't
+/// be had. Then it goes on without: a lock that somebody else holds on the
+/// directory, for whatever reason, mustn't keep a server from starting.
+fn turn_in(path: &Path) -> Option<OwnedFd> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(directory, flags, Mode::empty()).ok()?;
+    for _ in 0..TURN_TRIES {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(directory),
+            // `flock(2)` can't wait with a deadline, and who has it needs it for a moment only.
+            Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(TURN_PAUSE),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// How long to wait after a failed `accept(2)`: 5 ms, doubled each time, at

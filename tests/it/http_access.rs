@@ -118,3 +118,24 @@ fn a_file_that_is_no_socket_is_left_alone() {
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     assert_eq!(std::fs::read(&path).unwrap(), b"data");
 }
+
+#[test]
+fn of_those_who_replace_a_dead_socket_at_once_one_gets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+    for _ in 0..30 {
+        // What a server that was killed leaves behind.
+        drop(UnixListener::bind(&path).unwrap());
+        let bind = || Server::bind(&address, Config::new());
+        let bound: Vec<_> = std::thread::scope(|scope| {
+            let binding: Vec<_> = (0..6).map(|_| scope.spawn(bind)).collect();
+            binding.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let refused = bound.iter().filter_map(|bound| bound.as_ref().err()).map(std::io::Error::kind);
+        assert_eq!(refused.collect::<Vec<_>>(), [std::io::ErrorKind::AddrInUse; 5]);
+        UnixStream::connect(&path).unwrap();
+        drop(bound);
+        assert!(!path.exists());
+    }
+}
