@@ -36,6 +36,8 @@ pub(super) struct File {
     pub(super) watch: Option<i32>,
     /// Since when it hasn't grown, or since it was replaced.
     pub(super) quiet_since: Instant,
+    /// Whether all of it was read at the last look: only then may it be let go.
+    pub(super) is_read: bool,
     /// One before it couldn't be opened in time, which is told before its lines.
     pub(super) missed_before: bool,
     file: fs::File,
@@ -60,6 +62,7 @@ impl File {
             id,
             watch,
             quiet_since: Instant::now(),
+            is_read: false,
             missed_before: false,
             file,
             offset: 0,
@@ -131,7 +134,8 @@ impl File {
             return Ok(Seen::Truncation);
         }
         let new = &buffer[known..length];
-        if new.is_empty() {
+        self.is_read = new.is_empty();
+        if self.is_read {
             return Ok(Seen::Nothing);
         }
         self.offset += new.len() as u64;

@@ -2,7 +2,8 @@
 //!
 //! Promises: a file is read to its end before the next one under its name is
 //! begun, by the descriptor that was opened when it was put there; it goes on
-//! being read after that, for those who still write to it. Each line comes once.
+//! being read after that, for those who still write to it, until it hasn't grown
+//! for 10 s. Each line comes once.
 //! Where lines may have been lost, there is a [`Missed`] in the stream: when a
 //! file was truncated, or came and went before it could be opened. A line
 //! without an end is given when its file is over, or the following.
@@ -12,7 +13,8 @@
 //! symbolic link) it looks four times a second; a file that comes and goes in
 //! between is not noticed then.
 //!
-//! It ends where the kernel keeps no trace: a truncated file isn't told from one
+//! It ends 10 s after the last line of a file that was replaced: what is written
+//! to it later is lost, and nobody told. And where the kernel keeps no trace: a truncated file isn't told from one
 //! that grew if it has the very bytes again before the place it was read to, or
 //! if nothing of it had been read. And where the kernel keeps no order: of files
 //! that came and went at once, a gap may stand at more than one of the places
@@ -137,11 +139,13 @@ impl Follower<'_> {
                     out.missed(Missed::unknown(Why::Truncated));
                     return true;
                 }
-                // It may work at the next look.
-                Err(error) if self.failing == Some(error.kind()) => {}
+                // It may work at the next look; until then there is nothing to be had of it.
                 Err(error) => {
-                    self.failing = Some(error.kind());
-                    out.trouble(error);
+                    file.is_read = true;
+                    if self.failing != Some(error.kind()) {
+                        self.failing = Some(error.kind());
+                        out.trouble(error);
+                    }
                 }
             }
             if index < newest && file.is_mid_line() {
@@ -158,8 +162,9 @@ impl Follower<'_> {
         false
     }
 
-    /// Lets go of files that are over: whether there were any. All are read to
-    /// their end now, or wait for one that isn't.
+    /// Lets go of files that are over: whether there were any. Not of those that
+    /// weren't read yet, because an earlier one is still growing, or its last line
+    /// waits for an end.
     fn close_old(&mut self, out: &mut Outlet) -> bool {
         let before = self.held.len();
         let is_full = self.held.len() == MAX_HELD;
@@ -169,7 +174,7 @@ impl Follower<'_> {
         let watcher = self.watcher;
         self.held.retain_mut(|file| {
             let is_old = index < newest || (name.is_gone() && file.is_unlinked());
-            let is_over = is_old && (file.quiet_since.elapsed() >= LINGER || (is_full && index == 0));
+            let is_over = is_old && file.is_read && (file.quiet_since.elapsed() >= LINGER || (is_full && index == 0));
             index += 1;
             if is_over {
                 file.end_line(out);
@@ -224,5 +229,48 @@ impl Follower<'_> {
 impl Drop for Follower<'_> {
     fn drop(&mut self) {
         self.watcher.forget(&self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::flow::merge::{Event, Item};
+
+    #[test]
+    fn a_replaced_file_is_let_go_when_it_was_read_and_not_when_it_was_quiet() {
+        let dir = tempfile::tempdir().unwrap();
+        let watcher = Watcher::blind();
+        let (sender, items) = unbounded();
+        let mut out = Outlet::new(0, sender, Arc::new(Halt::new().unwrap()), crossbeam_channel::bounded(1).0);
+        let name = Name::new(&dir.path().join("log")).unwrap();
+        let held = ["half a line", "unread\n", ""].iter().enumerate().map(|(number, content)| {
+            let path = dir.path().join(number.to_string());
+            std::fs::write(&path, content).unwrap();
+            File::new(open(&path).unwrap(), (0, number as u64), None)
+        });
+        let held = held.collect();
+        let mut follower = Follower { name, watcher: &watcher, held, watched: false, missed: false, failing: None };
+        let (just_now, long_ago) = (Instant::now() + LINGER, Instant::now() - 2 * LINGER);
+        let mut buffer = vec![0; 1024];
+        assert!(follower.read(&mut buffer, &mut out));
+        // The second was replaced long ago, while the first still grew, whose line is waited for.
+        (follower.held[0].quiet_since, follower.held[1].quiet_since) = (just_now, long_ago);
+        assert!(!follower.read(&mut buffer, &mut out));
+        assert!(!follower.close_old(&mut out));
+        assert_eq!(follower.held.len(), 3);
+        follower.held[0].quiet_since = long_ago;
+        assert!(follower.read(&mut buffer, &mut out));
+        follower.held[1].quiet_since = long_ago;
+        assert!(!follower.read(&mut buffer, &mut out));
+        assert!(follower.close_old(&mut out));
+        assert_eq!(follower.held.len(), 1);
+        let lines = items.try_iter().map(|item: Item| match item.event {
+            Event::Lines(lines) => String::from_utf8(lines.bytes).unwrap(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(lines.collect::<String>(), "half a lineunread\n");
     }
 }

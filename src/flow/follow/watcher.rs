@@ -27,6 +27,10 @@ const IN_DIRECTORY: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
 
+/// How many events a queue holds, unless the system is set up otherwise
+/// (`fs.inotify.max_queued_events`).
+const MAX_QUEUED: usize = 16_384;
+
 /// What changes a file: growth, truncation (MODIFY), its last name's removal (ATTRIB).
 const IN_FILE: WatchFlags = WatchFlags::MODIFY.union(WatchFlags::ATTRIB);
 
@@ -83,15 +87,21 @@ impl Watcher {
     /// Hands out the events that are there, and those that come meanwhile. Until
     /// `then` is done, nobody else opens a file because of an event; and of every
     /// file that is open by then, the event is counted.
+    ///
+    /// Where events come faster than they are handed out, it ends with those that
+    /// were there at first: a gap may then stand later than it should.
     pub(super) fn settle<T>(&self, then: impl FnOnce() -> T) -> T {
         let _settling = lock(&self.settling);
-        loop {
+        let mut left = MAX_QUEUED;
+        while left > 0 {
             let events = self.events();
             if events.is_empty() {
-                return then();
+                break;
             }
+            left = left.saturating_sub(events.len());
             events.into_iter().for_each(|event| self.hand_out(event));
         }
+        then()
     }
 
     fn hand_out(&self, (watch, flags, file_name): Event) {

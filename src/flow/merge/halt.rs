@@ -20,7 +20,7 @@ pub(in crate::flow) struct Halt {
 }
 
 impl Halt {
-    pub(super) fn new() -> io::Result<Halt> {
+    pub(in crate::flow) fn new() -> io::Result<Halt> {
         let (stopper, stop) = Stop::new();
         let (giver_up, given_up) = Stop::new();
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
