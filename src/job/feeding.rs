@@ -30,6 +30,9 @@ impl Feeding {
     /// Gives a source's piece to the readers. Waits for none of them.
     pub(super) fn line(&self, source: usize, mut piece: Piece<'_>) {
         if let Some(Open { feed, lines }) = &mut *self.lock() {
+            if lines.has_ended(source, &piece) {
+                return;
+            }
             let turn = lines.turn(source, piece.end);
             if let Some(open) = turn.cut {
                 feed.push_tagged(tag(open), Piece { bytes: b"\n", start: false, end: true });
@@ -74,5 +77,39 @@ impl Open {
 impl fmt::Debug for Feeding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feeding").field("has_ended", &self.lock().is_none()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::tail::{Item, Start, tail};
+
+    /// The lines of two sources, as a reader gets them.
+    fn fed(pieces: &[(usize, &[u8], bool, bool)]) -> Vec<String> {
+        let (feed, tail) = tail(4096);
+        let feeding = Feeding::new(feed);
+        for &(source, bytes, start, end) in pieces {
+            feeding.line(source, Piece { bytes, start, end });
+        }
+        drop(feeding);
+        let batch = tail.reader(Start::Beginning).next_batch(100, 4096);
+        let mut lines = Vec::new();
+        for item in batch.items {
+            let Item::Lines(some) = item else { panic!("{item:?}") };
+            lines.extend(some.iter().map(|line| String::from_utf8_lossy(line.piece.bytes).into_owned()));
+        }
+        lines
+    }
+
+    #[test]
+    fn a_long_line_that_was_ended_for_another_has_no_second_end() {
+        let long: (usize, &[u8], bool, bool) = (0, b"long", true, false);
+        let end: (usize, &[u8], bool, bool) = (0, b"", false, true);
+        assert_eq!(fed(&[long, (1, b"x\n", true, true), end]), ["long", "\n", "x\n"]);
+        // Nor does it end the other's line.
+        let other = [(1, &b"oth"[..], true, false), end, (1, b"er\n", false, true)];
+        assert_eq!(fed(&[&[long][..], &other].concat()), ["long", "\n", "oth", "er\n"]);
+        assert_eq!(fed(&[long, end]), ["long", ""]);
     }
 }

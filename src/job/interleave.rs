@@ -3,6 +3,8 @@
 //! A line too long to be held back comes in pieces. If another source comes
 //! between them, the line ends there, and its rest is a line of its own.
 
+use crate::flow::Piece;
+
 /// Whose line is open where the lines of several sources meet.
 #[derive(Debug, Default)]
 pub(super) struct Interleave {
@@ -29,6 +31,11 @@ impl Interleave {
     /// A line of nobody's comes: whose line to end first.
     pub(super) fn between(&mut self) -> Option<usize> {
         self.open.take()
+    }
+
+    /// Whether a piece is the end of a long line that was ended already, for another's sake.
+    pub(super) fn has_ended(&self, source: usize, piece: &Piece<'_>) -> bool {
+        piece.bytes.is_empty() && self.open != Some(source)
     }
 }
 

@@ -21,7 +21,12 @@ pub(in crate::flow) struct Outlet {
 }
 
 impl Outlet {
-    pub(in crate::flow) fn new(source: usize, sender: Sender<Item>, halt: Arc<Halt>, beginning: Sender<Never>) -> Outlet {
+    pub(in crate::flow) fn new(
+        source: usize,
+        sender: Sender<Item>,
+        halt: Arc<Halt>,
+        beginning: Sender<Never>,
+    ) -> Outlet {
         Outlet { source, sender, halt, pending: Vec::new(), beginning: Some(beginning) }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Carrier {
     alive: usize,
     /// A line without an end, until it is known whether it is the last.
     held: Option<(usize, Lines)>,
+    /// The source whose line goes on in what it has next.
+    open: Option<usize>,
     feeding: Option<Feeding>,
     page: Page,
     tell: Tell,
@@ -56,6 +58,7 @@ impl Carrier {
             alive: names.len(),
             names,
             held: None,
+            open: None,
             feeding,
             page: Page { printer: to, printed: Interleave::default(), prefixes },
             tell,
@@ -105,6 +108,10 @@ impl Carrier {
 
     fn lines(&mut self, source: usize, mut lines: Lines) {
         self.release(true);
+        if lines.bytes.is_empty() && self.open != Some(source) {
+            // The end of a long line that was ended already, for another's sake.
+            return;
+        }
         if lines.end && lines.bytes.last() != Some(&b'\n') {
             let whole = if lines.start { memrchr(b'\n', &lines.bytes).map_or(0, |at| at + 1) } else { 0 };
             let rest = lines.bytes.split_off(whole);
@@ -126,6 +133,7 @@ impl Carrier {
     }
 
     fn deliver(&mut self, source: usize, lines: &Lines) {
+        self.open = (!lines.end).then_some(source);
         // Live readers first: they don't wait for the terminal.
         if let Some(feeding) = &self.feeding {
             feeding.line(source, lines.piece());
@@ -142,6 +150,7 @@ impl Carrier {
 
     fn missed(&mut self, source: usize, missed: Missed) {
         self.release(true);
+        self.open = None;
         if let Some(feeding) = &self.feeding {
             feeding.missed(missed);
         }
@@ -243,6 +252,23 @@ mod tests {
         assert_eq!(printed(true, &Filter::default(), events()), "a: one\na: two\nb: three");
         let filter = Filter::new(["t"], [""; 0]).unwrap();
         assert_eq!(printed(true, &filter, events()), "a: two\nb: three");
+    }
+
+    #[test]
+    fn a_long_line_that_was_ended_for_another_has_no_second_end() {
+        let long = |other: Event| {
+            let end = (0, lines(b"", false, true));
+            vec![(0, lines(b"long", true, false)), (1, other), end, (1, lines(b"last\n", true, true))]
+        };
+        let events = || long(lines(b"x\n", true, true));
+        assert_eq!(printed(false, &Filter::default(), events()), "long\nx\nlast\n");
+        assert_eq!(printed(true, &Filter::default(), events()), "a: long\nb: x\nb: last\n");
+        let missed = long(Event::Missed(Missed::unknown(crate::flow::Why::Truncated)));
+        assert_eq!(printed(false, &Filter::default(), missed).lines().count(), 3);
+        // Where nothing came between, it is what ends the line.
+        let events =
+            vec![(0, lines(b"long", true, false)), (0, lines(b"", false, true)), (1, lines(b"x\n", true, true))];
+        assert_eq!(printed(false, &Filter::default(), events), "long\nx\n");
     }
 
     #[test]
