@@ -1,6 +1,6 @@
 //! Which lines pass: the filter, and its state in one stream.
 
-use super::patterns::{Patterns, without_end};
+use super::patterns::{LIMIT_BYTES, Patterns, without_end};
 use super::{InvalidPattern, Piece, Splitter};
 
 /// Include and exclude patterns on bytes. A line passes if an include pattern
@@ -34,14 +34,22 @@ impl Filter {
         I: IntoIterator<Item: Into<String>>,
         E: IntoIterator<Item: Into<String>>,
     {
+        let owned = (include.into_iter().map(Into::into).collect(), exclude.into_iter().map(Into::into).collect());
+        Filter::within(owned.0, owned.1, LIMIT_BYTES)
+    }
+
+    /// As [`new`](Filter::new), with another limit: for patterns that strangers
+    /// send, and that are held by as many of them as there may be connections.
+    pub(crate) fn within(
+        include: Vec<String>,
+        exclude: Vec<String>,
+        limit_bytes: usize,
+    ) -> Result<Filter, InvalidPattern> {
         let compile = |patterns: Vec<String>| match patterns.is_empty() {
             true => Ok(None),
-            false => Patterns::new(&patterns).map(Some),
+            false => Patterns::new(&patterns, limit_bytes).map(Some),
         };
-        Ok(Filter {
-            include: compile(include.into_iter().map(Into::into).collect())?,
-            exclude: compile(exclude.into_iter().map(Into::into).collect())?,
-        })
+        Ok(Filter { include: compile(include)?, exclude: compile(exclude)? })
     }
 
     /// Whether there is no pattern, so that every line passes.
@@ -117,6 +125,11 @@ impl Sieve {
     /// A filter at the start of a stream.
     pub fn new(filter: Filter) -> Sieve {
         Sieve::with_splitter(filter, Splitter::new())
+    }
+
+    /// A filter in the middle of a line whose beginning has passed.
+    pub(crate) fn within_line(filter: Filter) -> Sieve {
+        Sieve { filter, splitter: Splitter::within_line(), passing: true }
     }
 
     fn with_splitter(filter: Filter, splitter: Splitter) -> Sieve {
@@ -267,7 +280,7 @@ mod tests {
             at in 0usize..80,
         ) {
             let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect::<Vec<_>>();
-            let by_line = |patterns: &[&str]| (!patterns.is_empty()).then(|| Patterns::by_line(&owned(patterns)).unwrap());
+            let by_line = |patterns: &[&str]| (!patterns.is_empty()).then(|| Patterns::by_line(&owned(patterns), LIMIT_BYTES).unwrap());
             let reference = Filter { include: by_line(&include), exclude: by_line(&exclude) };
             let mut want = Vec::new();
             let mut passing = false;

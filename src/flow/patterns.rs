@@ -55,25 +55,33 @@ pub(super) enum Patterns {
     ByLine(RegexSet),
 }
 
+/// How large a pattern, or several as one, may be when compiled: the regex crate's default.
+pub(super) const LIMIT_BYTES: usize = 10 << 20;
+
 impl Patterns {
-    pub(super) fn new(patterns: &[String]) -> Result<Patterns, InvalidPattern> {
+    /// Compiles them; none of them, nor all together, may take more than `limit_bytes`.
+    pub(super) fn new(patterns: &[String], limit_bytes: usize) -> Result<Patterns, InvalidPattern> {
         // One by one first: an error then belongs to its pattern, and `a)|(b` is none.
         for pattern in patterns {
-            one(pattern).map_err(|error| InvalidPattern::new(pattern, &error))?;
+            one(pattern, limit_bytes).map_err(|error| InvalidPattern::new(pattern, &error))?;
         }
         let within: Option<Vec<_>> = patterns.iter().map(|pattern| within_lines(pattern)).collect();
         if let Some(within) = within {
             let joined = format!("(?:{})", within.join(")|(?:"));
             // Can fail by size or by a group's name used twice; together they may still do.
-            if let Ok(regex) = one(&joined) {
+            if let Ok(regex) = one(&joined, limit_bytes) {
                 return Ok(Patterns::InBulk(regex));
             }
         }
-        Patterns::by_line(patterns)
+        Patterns::by_line(patterns, limit_bytes)
     }
 
-    pub(super) fn by_line(patterns: &[String]) -> Result<Patterns, InvalidPattern> {
-        let set = RegexSetBuilder::new(patterns).multi_line(true).build();
+    pub(super) fn by_line(patterns: &[String], limit_bytes: usize) -> Result<Patterns, InvalidPattern> {
+        let set = RegexSetBuilder::new(patterns)
+            .multi_line(true)
+            .size_limit(limit_bytes)
+            .dfa_size_limit(cache_bytes(limit_bytes))
+            .build();
         set.map(Patterns::ByLine).map_err(|error| InvalidPattern::new(&patterns.join("`, `"), &error))
     }
 
@@ -103,8 +111,14 @@ pub(super) fn without_end(line: &[u8]) -> &[u8] {
 }
 
 /// Multi-line, so that `^` and `$` mean a line's ends in a text of many; within one line it changes nothing.
-fn one(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).multi_line(true).build()
+fn one(pattern: &str, limit_bytes: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).multi_line(true).size_limit(limit_bytes).dfa_size_limit(cache_bytes(limit_bytes)).build()
+}
+
+/// What a search may keep to be fast. Too little for its pattern, and it would
+/// be many times slower; the regex crate's default is 2 MiB.
+fn cache_bytes(limit_bytes: usize) -> usize {
+    (2 * limit_bytes).min(2 << 20)
 }
 
 fn next_in_bulk(regex: &Regex, lines: &[u8], mut at: usize) -> Option<Range<usize>> {
@@ -211,11 +225,11 @@ mod tests {
 
     #[test]
     fn an_invalid_regex_is_told_in_one_line() {
-        let error = Patterns::new(&["fine".to_owned(), "foo(\n".to_owned()]).unwrap_err();
+        let error = Patterns::new(&["fine".to_owned(), "foo(\n".to_owned()], LIMIT_BYTES).unwrap_err();
         assert_eq!(error.to_string(), r"invalid regex `foo(\n`: unclosed group");
-        let error = Patterns::new(&["a)|(b".to_owned()]).unwrap_err();
+        let error = Patterns::new(&["a)|(b".to_owned()], LIMIT_BYTES).unwrap_err();
         assert_eq!(error.to_string(), "invalid regex `a)|(b`: unopened group");
-        let error = Patterns::new(&[r"(\w{1000}){1000}".to_owned()]).unwrap_err().to_string();
+        let error = Patterns::new(&[r"(\w{1000}){1000}".to_owned()], LIMIT_BYTES).unwrap_err().to_string();
         assert!(error.contains("exceeds size limit") && !error.contains('\n'), "{error}");
     }
 
@@ -258,7 +272,7 @@ mod tests {
 
     #[test]
     fn one_group_name_in_two_patterns_is_no_error() {
-        let patterns = Patterns::new(&["(?<n>a)".to_owned(), "(?<n>b)".to_owned()]).unwrap();
+        let patterns = Patterns::new(&["(?<n>a)".to_owned(), "(?<n>b)".to_owned()], LIMIT_BYTES).unwrap();
         assert!(patterns.is_match(b"xb"));
     }
 }

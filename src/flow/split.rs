@@ -53,6 +53,11 @@ impl Splitter {
         Splitter::with_limit(MAX_LINE_BYTES)
     }
 
+    /// A splitter in the middle of a long line: what comes first is its rest.
+    pub(super) fn within_line() -> Splitter {
+        Splitter { in_long_line: true, ..Splitter::new() }
+    }
+
     /// A splitter that gives a line of more than `limit_bytes` (at least 1) in pieces.
     pub fn with_limit(limit_bytes: usize) -> Splitter {
         Splitter { limit_bytes: limit_bytes.max(1), held: Vec::new(), in_long_line: false, long_lines: 0 }

@@ -5,8 +5,13 @@ use crate::flow::Filter;
 use crate::flow::tail::Start;
 use crate::http::Request;
 
-/// Lines that a reader may ask for at once; more is no mistake, only all there is.
+/// Patterns that a reader may send; more is a mistake, as each costs the run's host.
 const MAX_PATTERNS: usize = 16;
+
+/// What a reader's include patterns may take when compiled, and the exclude
+/// patterns too: as many `\w` as people write (a dozen; each is 40 KiB, as it
+/// knows Unicode), times as many readers as there may be.
+const PATTERN_BYTES: usize = 512 * 1024;
 
 /// A reader's wish, checked.
 #[derive(Debug)]
@@ -41,9 +46,10 @@ impl Query {
             return Err(format!("at most {MAX_PATTERNS} patterns"));
         }
         // A browser that comes again sends the last id beside the first query.
-        let last = request.header("Last-Event-ID").filter(|id| !id.is_empty());
+        let last = last_event_id(request)?;
+        let last = last.filter(|id| !id.is_empty());
         let resume = last.map(|id| parse_id("Last-Event-ID", id)).transpose()?.or(since);
-        let filter = Filter::new(&include, &exclude).map_err(|error| one_line(&error))?;
+        let filter = Filter::within(include, exclude, PATTERN_BYTES).map_err(|error| one_line(&error))?;
         let mut query = Query { start: tail.unwrap_or(Start::Beginning), filter, resumed: false, asked: None };
         match resume {
             Some(id) if id.run == run.run => {
@@ -55,6 +61,13 @@ impl Query {
         }
         Ok(query)
     }
+}
+
+/// The header, if there is one: bytes that are no text aren't the same as none.
+fn last_event_id<'r>(request: &Request<'r>) -> Result<Option<&'r str>, String> {
+    let mut values = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Last-Event-ID"));
+    let value = values.next().map(|(_, value)| std::str::from_utf8(value));
+    value.transpose().map_err(|_| "Last-Event-ID isn't UTF-8".to_owned())
 }
 
 fn parse_tail(value: &str) -> Result<Start, String> {
