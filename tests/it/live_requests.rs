@@ -49,6 +49,8 @@ fn patterns_choose_lines_and_keep_their_numbers() {
         ("?tail=3&include=even", "8 10"),
         ("?tail=0", ""),
         ("?tail=1000", "1 2 3 4 5 6 7 8 9 10"),
+        // Patterns as people write them are within what one may take.
+        (r"?include=%5E%5Cd%2B%5Cs%5Cw%2B%24&exclude=(?i)\bEVEN\b|%5Cw{8}", "1 3 5 7 9"),
         ("?include=none", ""),
         ("?unknown=1&utm_source=x", "1 2 3 4 5 6 7 8 9 10"),
     ] {
@@ -69,6 +71,58 @@ fn patterns_choose_lines_and_keep_their_numbers() {
         assert_eq!(words.join(" "), want, "{query}");
     }
     assert_eq!(live.dismiss(&scene), Some(3));
+}
+
+#[test]
+fn a_pattern_sees_a_line_without_its_end_whatever_that_is() {
+    let scene = Scene::new();
+    let live = scene.serve(LINGER, r"printf 'done\r\ndone\nundone.\r\n'; exit 3");
+    live.wait_ended(&scene);
+    assert_eq!(texts(&get(&live, "/events?include=done%24")), ["done\r", "done"]);
+    assert_eq!(texts(&get(&live, "/events?exclude=done%24")), ["undone.\r"]);
+    assert!(get(&live, "/log?include=done%24").starts_with("done\r\ndone\n[towpath] end"));
+}
+
+#[test]
+fn lines_that_are_there_come_in_one_chunk() {
+    let scene = Scene::new();
+    let live = ten_lines(&scene);
+    let mut client = Client::to(live.address());
+    client.send("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.head().status, 200);
+    let chunks = [(); 2].map(|()| String::from_utf8(client.chunk().unwrap()).unwrap());
+    assert!(chunks[0].starts_with("event: run\n") && texts(&chunks[0]).is_empty(), "{chunks:?}");
+    assert_eq!(numbers(&chunks[1]), "1 2 3 4 5 6 7 8 9 10");
+}
+
+#[test]
+fn two_lines_without_an_end_stay_two() {
+    let scene = Scene::new();
+    let live = scene.serve(LINGER, "printf out; printf err >&2; exit 3");
+    live.wait_ended(&scene);
+    for (query, want) in [("", "err out"), ("?include=.", "err out"), ("?include=out", "out"), ("?exclude=out", "err")]
+    {
+        let log = get(&live, &format!("/log{query}"));
+        let (lines, end) = log.split_once("[towpath] end").unwrap();
+        assert!(end.ends_with('\n') && lines.ends_with('\n'), "{log}");
+        let mut lines: Vec<&str> = lines.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines.join(" "), want, "{query}");
+    }
+}
+
+#[test]
+fn a_long_line_without_an_end_has_one_end() {
+    let scene = Scene::new();
+    let script = "head -c 70000 /dev/zero | tr '\\0' x; await go; echo err >&2; exit 3";
+    let live = scene.serve(LINGER, script);
+    until("a piece of the line", || live.run.out().len() == 70_000);
+    scene.touch("go");
+    live.wait_ended(&scene);
+    let log = get(&live, "/log");
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!((lines.len(), lines[0].len(), lines[1]), (3, 70_000, "err"));
+    assert_eq!(texts(&get(&live, "/events")).last().unwrap(), "err");
 }
 
 #[test]
@@ -127,8 +181,14 @@ fn what_is_malformed_is_a_400_before_any_stream() {
         }
     }
     // A pattern that would take too much is refused too, and nothing else suffers.
-    let answer = ask(&live, "GET", "/log?include=%28%28a%7B999%7D%29%7B999%7D%29%7B999%7D", "");
-    assert_eq!(answer.status, 400);
+    for pattern in ["%28%28a%7B999%7D%29%7B999%7D%29%7B999%7D", "%5Cw%7B90%7D"] {
+        let answer = ask(&live, "GET", &format!("/log?include={pattern}"), "");
+        assert_eq!(answer.status, 400, "{pattern}: {}", answer.text());
+    }
+    // An id that is no text isn't the same as none.
+    let mut client = Client::to(live.address());
+    client.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: \xff\r\n\r\n");
+    assert_eq!(client.reply().status, 400);
     scene.touch("go");
     live.run.finish().assert_code(0);
 }
