@@ -1,6 +1,8 @@
 //! `towpath watch`: a run's lines on the streams they came from, and its code.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,6 +23,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Three heartbeats: a stream without any sign of life for so long is lost.
 const QUIET: Duration = Duration::from_secs(45);
 
+/// How much is collected for one write, but for a longer piece of a line.
+const COLLECTED_BYTES: usize = 64 * 1024;
+
 pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
     voice::begin(arguments.verbose);
     let (agent, target) = match reader(arguments) {
@@ -35,21 +40,30 @@ pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
     let mut watch = Watch::new(agent, &target, arguments.retry);
     // A signal ends us by its default action: there is nothing to put in order.
     let stop = Stop::never();
-    let mut print = Print::default();
+    let mut print = match Print::new() {
+        Ok(print) => print,
+        Err(error) => return unprinted(&error),
+    };
     loop {
-        match watch.next(&stop) {
+        // What is collected is shown before anything is waited for.
+        if !watch.is_next_here()
+            && let Err(error) = print.flush()
+        {
+            return unprinted(&error);
+        }
+        let next = watch.next(&stop);
+        let printed = match &next {
+            Ok(Seen::Line { bytes, stream }) => print.line(bytes, stream.as_deref()),
+            Ok(Seen::Gap(_)) => print.end_lines(),
+            _ => print.flush(),
+        };
+        if let Err(error) = printed {
+            return unprinted(&error);
+        }
+        match next {
             Ok(Seen::Run(run)) => voice::note(&format!("run {} on {}: {}", run.run, run.host, run.command.join(" "))),
-            Ok(Seen::Line { bytes, stream }) => {
-                if let Err(error) = print.line(&bytes, stream.as_deref()) {
-                    return unprinted(&error);
-                }
-            }
-            Ok(Seen::Gap(what)) => {
-                if let Err(error) = print.end_lines() {
-                    return unprinted(&error);
-                }
-                voice::error(&format!("gap: {what}"));
-            }
+            Ok(Seen::Line { .. }) => {}
+            Ok(Seen::Gap(what)) => voice::error(&format!("gap: {what}")),
             Ok(Seen::Lost(why)) => voice::error(&format!("the connection was lost ({why}); trying again")),
             Ok(Seen::End(end)) => {
                 voice::note(&end.to_string());
@@ -85,38 +99,50 @@ fn reader(arguments: &WatchArguments) -> Result<(Agent, Target), String> {
     Ok((Agent::for_streams(CONNECT, QUIET, &trust, token), target))
 }
 
-/// Our own two streams, and whether a line goes on in them.
-#[derive(Default)]
+/// Our own two streams, without buffers of their own, and whether a line goes on in them.
 struct Print {
+    streams: [File; 2],
     open: [bool; 2],
+    /// What comes at once goes out at once: neighbouring lines of one stream.
+    collected: Vec<u8>,
+    to: usize,
 }
 
 impl Print {
+    fn new() -> io::Result<Print> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+        Ok(Print { streams: [stdout.into(), stderr.into()], open: [false; 2], collected: Vec::new(), to: 0 })
+    }
+
     fn line(&mut self, bytes: &[u8], stream: Option<&str>) -> io::Result<()> {
         let index = usize::from(stream == Some("stderr"));
+        if index != self.to || self.collected.len() + bytes.len() > COLLECTED_BYTES {
+            self.flush()?;
+        }
+        self.to = index;
         self.open[index] = bytes.last().is_some_and(|last| *last != b'\n');
-        write(index, bytes)
+        self.collected.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes what is collected. Blocks as long as our own reader likes.
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.streams[self.to].write_all(&self.collected);
+        self.collected.clear();
+        written
     }
 
     /// What comes after a gap isn't the rest of the line that came before it.
     fn end_lines(&mut self) -> io::Result<()> {
-        for (index, open) in self.open.iter_mut().enumerate() {
+        self.flush()?;
+        for (mut stream, open) in self.streams.iter().zip(&mut self.open) {
             if std::mem::take(open) {
-                write(index, b"\n")?;
+                stream.write_all(b"\n")?;
             }
         }
         Ok(())
     }
-}
-
-/// To stdout, 0, or stderr, 1. A piece of a line is to be seen too.
-fn write(index: usize, bytes: &[u8]) -> io::Result<()> {
-    if index == 1 {
-        return io::stderr().write_all(bytes);
-    }
-    let mut stdout = io::stdout();
-    stdout.write_all(bytes)?;
-    stdout.flush()
 }
 
 /// A reader who has seen enough, as in `| head`: silent, with the code of a
@@ -136,6 +162,8 @@ fn asks_for_token(error: &WatchError) -> bool {
 fn code_of(error: &WatchError) -> u8 {
     match error {
         WatchError::Unreachable { seen: false, .. } => exit_code::UNREACHABLE,
+        // Seen before anything was asked: the URL and the token don't go together.
+        WatchError::Refused { source: client::Error::InClear { .. }, .. } => exit_code::USAGE,
         WatchError::Unreachable { .. }
         | WatchError::Cut { .. }
         | WatchError::Refused { .. }

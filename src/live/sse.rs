@@ -33,39 +33,47 @@ impl<R: Read> Events<R> {
         Events { from, received: Vec::new(), taken: 0, event: Event::default(), begun: false }
     }
 
-    /// The next event. Blocks as the stream's reads do.
+    /// The next event of what was read; `None`: it takes another
+    /// [`read`](Events::read). An event without data is one that only sets the id.
+    ///
+    /// # Errors
+    /// `InvalidData` for what can't be events.
+    pub(super) fn received(&mut self) -> io::Result<Option<Event>> {
+        while let Some(length) = memchr::memchr(b'\n', &self.received[self.taken..]) {
+            let line = &self.received[self.taken..self.taken + length];
+            let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)).map_err(|_| garbled())?;
+            let is_end = line.is_empty();
+            if !take_in(&mut self.event, line) && !self.begun {
+                return Err(garbled());
+            }
+            self.taken += length + 1;
+            if is_end {
+                let event = std::mem::take(&mut self.event);
+                self.begun |= !event.data.is_empty();
+                if !event.data.is_empty() || event.id.is_some() {
+                    return Ok(Some(event));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads once. Blocks as the stream's reads do.
     ///
     /// # Errors
     /// Those of the stream; `UnexpectedEof` when it ends, in order or not: only
-    /// what the last event says counts. `InvalidData` for what can't be events.
-    pub(super) fn next(&mut self) -> io::Result<Event> {
-        loop {
-            while let Some(length) = memchr::memchr(b'\n', &self.received[self.taken..]) {
-                let line = &self.received[self.taken..self.taken + length];
-                let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)).map_err(|_| garbled())?;
-                let is_end = line.is_empty();
-                if !take_in(&mut self.event, line) && !self.begun {
-                    return Err(garbled());
-                }
-                self.taken += length + 1;
-                if is_end && !self.event.data.is_empty() {
-                    self.begun = true;
-                    return Ok(std::mem::take(&mut self.event));
-                }
-            }
-            self.received.drain(..self.taken);
-            self.taken = 0;
-            if self.received.len() + self.event.data.len() > MAX_EVENT_BYTES {
-                return Err(garbled());
-            }
-            let before = self.received.len();
-            self.received.resize(before + READ_BYTES, 0);
-            let read = self.from.read(&mut self.received[before..]);
-            self.received.truncate(before + *read.as_ref().unwrap_or(&0));
-            if read? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+    /// what the last event says counts. `InvalidData` for an event without an end.
+    pub(super) fn read(&mut self) -> io::Result<()> {
+        self.received.drain(..self.taken);
+        self.taken = 0;
+        if self.received.len() + self.event.data.len() > MAX_EVENT_BYTES {
+            return Err(garbled());
         }
+        let before = self.received.len();
+        self.received.resize(before + READ_BYTES, 0);
+        let read = self.from.read(&mut self.received[before..]);
+        self.received.truncate(before + *read.as_ref().unwrap_or(&0));
+        if read? == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }
 
@@ -99,6 +107,15 @@ fn garbled() -> io::Error {
 mod tests {
     use super::*;
 
+    fn next(events: &mut Events<impl Read>) -> io::Result<Event> {
+        loop {
+            match events.received()? {
+                Some(event) => return Ok(event),
+                None => events.read()?,
+            }
+        }
+    }
+
     /// A stream that gives so many bytes a read.
     struct Slowly<'a>(&'a [u8], usize);
 
@@ -116,20 +133,27 @@ mod tests {
         let stream = b": hello\n\nid: r-1\nevent: line\ndata: {\"a\":1}\n\nevent: end\r\ndata: x\r\n\r\ndata: cut of";
         for step in [1, 2, 7, 1000] {
             let mut events = Events::new(Slowly(stream, step));
-            let first = events.next().unwrap();
+            let first = next(&mut events).unwrap();
             assert_eq!(first, Event { id: Some("r-1".into()), name: "line".into(), data: "{\"a\":1}".into() });
-            assert_eq!(events.next().unwrap(), Event { id: None, name: "end".into(), data: "x".into() });
-            assert_eq!(events.next().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+            assert_eq!(next(&mut events).unwrap(), Event { id: None, name: "end".into(), data: "x".into() });
+            assert_eq!(next(&mut events).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
+    }
+
+    #[test]
+    fn an_id_comes_without_data_and_a_name_without_data_is_dropped() {
+        let mut events = Events::new(&b"id: r-9\n: still here\n\nevent: x\n\ndata: y\n\n"[..]);
+        assert_eq!(next(&mut events).unwrap(), Event { id: Some("r-9".into()), ..Event::default() });
+        assert_eq!(next(&mut events).unwrap(), Event { data: "y".into(), ..Event::default() });
     }
 
     #[test]
     fn what_has_no_end_takes_no_memory_without_end() {
         let mut events = Events::new(io::repeat(b'x'));
-        assert_eq!(events.next().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(next(&mut events).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let mut events = Events::new(&b"<!DOCTYPE html>\n<p>Hello</p>\n"[..]);
-        assert_eq!(events.next().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(next(&mut events).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let mut events = Events::new(&b"data: \xff\n\n"[..]);
-        assert_eq!(events.next().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(next(&mut events).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

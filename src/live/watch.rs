@@ -18,6 +18,10 @@ use crate::thread::Stop;
 /// Between two tries to connect, growing from the first to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
+/// How long a connection may have no record, whatever else comes of it, though
+/// the watcher has less patience: one record may need several reads.
+const FIRST_RECORD: Duration = Duration::from_secs(5);
+
 /// What is seen of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -77,12 +81,13 @@ pub enum WatchError {
         /// What is wrong.
         source: io::Error,
     },
-    /// It takes connections, and cuts them before it says which run it has.
-    #[error("{target} cuts each connection before it says which run it has")]
+    /// It takes connections, and cuts them before it says which run it has; or
+    /// doesn't cut them, and never says it.
+    #[error("{target} doesn't say which run it has")]
     Cut {
         /// Where: scheme and host.
         target: String,
-        /// How the last one ended.
+        /// How the last one ended, or that it was given up.
         source: io::Error,
     },
     /// It was stopped.
@@ -97,11 +102,14 @@ pub struct Watch {
     target: Target,
     patience: Duration,
     events: Option<Events<Body>>,
+    /// What was taken before it was asked for.
+    ahead: Option<Result<Seen, WatchError>>,
     run: Option<Run>,
     last: Option<Id>,
     /// Since when there has been nothing from the server.
     silent_since: Moment,
-    /// Whether this connection brought anything.
+    /// Since when there is this connection, and whether it brought a record.
+    connected: Moment,
     heard: bool,
     /// Before the next try; none while connections bring something new.
     pause: Option<Duration>,
@@ -116,49 +124,83 @@ impl Watch {
             target: base.join("events"),
             patience,
             events: None,
+            ahead: None,
             run: None,
             last: None,
             silent_since: Moment::now(),
+            connected: Moment::now(),
             heard: false,
             pause: None,
         }
     }
 
     /// The next thing seen. Blocks until there is one; `stop` ends the waits
-    /// between tries, the agent's time-outs bound the rest.
+    /// between tries and counts after each read, which the agent's time-outs bound.
     ///
     /// # Errors
     /// See [`WatchError`]; none of them is the end of the run.
     pub fn next(&mut self, stop: &Stop) -> Result<Seen, WatchError> {
+        if let Some(ahead) = self.ahead.take() {
+            return ahead;
+        }
         loop {
+            if stop.is_set() {
+                return Err(WatchError::Stopped);
+            }
+            if let Some(seen) = self.received()? {
+                return Ok(seen);
+            }
             let Some(events) = &mut self.events else {
                 self.connect(stop)?;
                 continue;
             };
-            match events.next() {
-                Ok(event) => {
-                    (self.heard, self.silent_since) = (true, Moment::now());
-                    if event.name != "run" {
-                        self.pause = None;
-                    }
-                    if let Some(seen) = self.take_in(&event)? {
-                        return Ok(seen);
-                    }
+            match events.read() {
+                // Bytes, but neither a record nor an end: that may go on for ever.
+                Ok(()) if !self.heard && self.connected.elapsed() > self.patience.max(FIRST_RECORD) => {
+                    return Err(self.cut(io::Error::new(io::ErrorKind::TimedOut, "no record comes")));
                 }
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(self.garbled(error)),
                 Err(error) => {
                     self.events = None;
                     if std::mem::take(&mut self.heard) {
-                        // Heartbeats are no events: it may have been quiet for long, and there.
+                        // Heartbeats are no records: it may have been quiet for long, and there.
                         self.silent_since = Moment::now();
                         return Ok(Seen::Lost(error.to_string()));
                     }
                     if self.silent_since.elapsed() > self.patience {
-                        return Err(WatchError::Cut { target: self.target.to_string(), source: error });
+                        return Err(self.cut(error));
                     }
                 }
             }
         }
+    }
+
+    /// Whether the next thing was received already, so that
+    /// [`next`](Watch::next) won't block: who prints may collect until then.
+    pub fn is_next_here(&mut self) -> bool {
+        if self.ahead.is_none() {
+            self.ahead = self.received().transpose();
+        }
+        self.ahead.is_some()
+    }
+
+    /// The next thing in what was read; `None`: read more.
+    fn received(&mut self) -> Result<Option<Seen>, WatchError> {
+        while let Some(events) = &mut self.events
+            && let Some(event) = events.received().map_err(|error| self.garbled(error))?
+        {
+            if !event.data.is_empty() {
+                (self.heard, self.silent_since) = (true, Moment::now());
+                if event.name != "run" {
+                    self.pause = None;
+                }
+            }
+            if let Some(seen) = self.take_in(&event)? {
+                return Ok(Some(seen));
+            }
+        }
+        Ok(None)
     }
 
     fn connect(&mut self, stop: &Stop) -> Result<(), WatchError> {
@@ -174,6 +216,7 @@ impl Watch {
             let error = match self.agent.open(&self.target, &headers) {
                 Ok(body) => {
                     self.events = Some(Events::new(body));
+                    self.connected = Moment::now();
                     return Ok(());
                 }
                 Err(source @ client::Error::Status { status: 300..=499, .. }) => {
@@ -193,24 +236,30 @@ impl Watch {
 
     /// What an event means; `None` for one that only a later version knows.
     fn take_in(&mut self, event: &Event) -> Result<Option<Seen>, WatchError> {
-        let data: Value = serde_json::from_str(&event.data).map_err(|error| self.garbled(io::Error::other(error)))?;
+        if event.data.is_empty() {
+            // How far we have come, with a sign of life.
+            self.last = self.id_of(event).or(self.last.take());
+            return Ok(None);
+        }
+        // Of what isn't known it isn't known either whether it is JSON.
+        let data = || serde_json::from_str::<Value>(&event.data).map_err(|error| self.garbled(io::Error::other(error)));
         let lacking = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("a record without {what}"));
         if event.name == "run" {
-            let run = Run::from_json(&data).ok_or_else(|| self.garbled(lacking("its run")))?;
+            let run = Run::from_json(&data()?).ok_or_else(|| self.garbled(lacking("its run")))?;
             return self.begin(run);
         }
         let Some(run) = &self.run else { return Err(self.garbled(lacking("a run before it"))) };
         Ok(match event.name.as_str() {
             "line" => {
-                let id: Option<Id> = event.id.as_deref().and_then(|id| id.parse().ok());
-                let id = id.filter(|id| id.run == run.run).ok_or_else(|| self.garbled(lacking("its id")))?;
+                let data = data()?;
+                let id = self.id_of(event).ok_or_else(|| self.garbled(lacking("its id")))?;
                 self.last = Some(id);
                 let bytes = bytes_of(&data).ok_or_else(|| self.garbled(lacking("its text")))?;
                 Some(Seen::Line { bytes, stream: data.get("stream").and_then(Value::as_str).map(str::to_owned) })
             }
-            "gap" => Some(Seen::Gap(gap_of(&data))),
+            "gap" => Some(Seen::Gap(gap_of(&data()?))),
             "end" => {
-                let end = End::from_json(&data).filter(|end| end.run == run.run);
+                let end = End::from_json(&data()?).filter(|end| end.run == run.run);
                 Some(Seen::End(end.ok_or_else(|| self.garbled(lacking("how it ended")))?))
             }
             _ => None,
@@ -229,6 +278,16 @@ impl Watch {
                 Err(WatchError::OtherRun { target: self.target.to_string(), before: before.run.clone(), now: run.run })
             }
         }
+    }
+
+    /// Its id, if it is one of our run's.
+    fn id_of(&self, event: &Event) -> Option<Id> {
+        let id: Id = event.id.as_deref()?.parse().ok()?;
+        self.run.as_ref().is_some_and(|run| run.run == id.run).then_some(id)
+    }
+
+    fn cut(&self, source: io::Error) -> WatchError {
+        WatchError::Cut { target: self.target.to_string(), source }
     }
 
     fn garbled(&self, source: io::Error) -> WatchError {

@@ -172,6 +172,6 @@ fn a_url_that_is_none_is_wrong_usage() {
     // A secret isn't sent where others can read it.
     std::fs::write(scene.path("token"), "s3cret\n").unwrap();
     let watched = scene.watch(&["http://192.0.2.1:1", "--token-file", &scene.name("token")]).finish();
-    watched.assert_code(76).assert_one_line(&["https://"]);
+    watched.assert_code(2).assert_one_line(&["https://"]);
     assert!(!watched.err().contains("s3cret"));
 }

@@ -1,6 +1,13 @@
 //! `watch` against servers that aren't a run: it ends, soon, and says why.
 
+use std::time::Duration;
+
+use towpath::client::{Agent, Target, Trust};
+use towpath::live::{Seen, Watch, WatchError};
+use towpath::thread::Stop;
+
 use crate::support::fake::Fake;
+use crate::support::running::Running;
 use crate::support::scene::Scene;
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
@@ -63,6 +70,9 @@ fn what_never_ends_takes_neither_memory_nor_time_without_end() {
     for server in [endless_line, endless_event, endless_page] {
         scene.watch(&[&server.url()]).finish().assert_code(76).assert_one_line(&["doesn't speak"]);
     }
+    let endless_comments = Fake::saying_for_ever(STREAM, b": comment\n\n");
+    let watched = scene.watch(&[&endless_comments.url(), "--retry", "0s"]).finish();
+    watched.assert_code(76).assert_one_line(&["doesn't say which run it has"]);
     let endless_head = Fake::saying_for_ever("HTTP/1.1 200 OK\r\n", b"X-Header: x\r\n");
     scene
         .watch(&[&endless_head.url(), "--retry", "0s"])
@@ -105,7 +115,8 @@ fn a_server_that_says_only_which_run_it_has_is_asked_with_pauses() {
 #[test]
 fn what_a_later_version_may_add_is_no_mistake() {
     let scene = Scene::new();
-    let unknown = "event: news\ndata: {\"x\":1}\n\nretry: 10\n\nsomething: else\n\n: comment\n\n";
+    let unknown = "event: news\ndata: {\"x\":1}\n\nevent: song\ndata: not JSON\n\nretry: 10\n\nsomething: else\n\n\
+        : comment\n\n";
     let server =
         Fake::saying(format!("{STREAM}{RUN}{unknown}{}{unknown}{}", line(1, r#"{"text":"x","new":[]}"#), end(9)));
     assert_eq!(scene.watch(&[&server.url()]).finish().assert_code(9).out(), "x\n");
@@ -121,4 +132,33 @@ fn a_line_that_a_gap_cuts_is_ended_before_what_follows() {
     let watched = scene.watch(&[&server.url()]).finish();
     assert_eq!(watched.assert_code(0).out(), "begun\nnext");
     assert_eq!(watched.err(), "towpath: gap: 2 lines, unknown bytes lost (slow reader)\n");
+}
+
+#[test]
+fn a_stop_ends_it_though_comments_never_end() {
+    let head: &'static str = Box::leak(format!("{STREAM}{RUN}").into_boxed_str());
+    let server = Fake::saying_for_ever(head, b": comment\n\n");
+    let target = Target::parse(&server.url()).unwrap();
+    let hour = Duration::from_secs(3600);
+    let mut watch = Watch::new(Agent::for_streams(hour, hour, &Trust::default(), None), &target, hour);
+    let (stopper, stop) = Stop::new();
+    assert!(matches!(watch.next(&stop), Ok(Seen::Run(_))));
+    stopper.stop();
+    assert!(matches!(watch.next(&stop), Err(WatchError::Stopped)));
+}
+
+#[test]
+fn lines_that_come_at_once_keep_their_order_on_one_terminal() {
+    let scene = Scene::new();
+    let streams = ["stdout", "stderr"];
+    let lines: String = (1..=2_000)
+        .map(|n| line(n, &format!(r#"{{"text":"{n}","stream":"{}"}}"#, streams[n as usize / 3 % 2])))
+        .collect();
+    let server = Fake::saying(format!("{STREAM}{RUN}{lines}{}", end(4)));
+    let mut shell = scene.program("sh");
+    shell.args(["-c", "exec \"$TOWPATH\" watch --config \"$CONFIG\" \"$URL\" 2>&1"]);
+    shell.env("URL", server.url()).env("TOWPATH", env!("CARGO_BIN_EXE_towpath"));
+    let watched = Running::start(shell.env("CONFIG", scene.path("towpath.conf"))).finish();
+    let numbers: String = (1..=2_000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(watched.assert_code(4).out(), numbers);
 }
