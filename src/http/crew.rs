@@ -9,8 +9,8 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{PollFd, PollFlags};
 
-use super::flag::Flag;
 use super::socket::wait;
+use crate::thread::Flag;
 
 /// Owns the threads; lives with the one that accepts.
 #[derive(Debug)]

@@ -53,7 +53,6 @@ mod config;
 mod connection;
 mod crew;
 mod exchange;
-mod flag;
 mod guard;
 mod head;
 mod incoming;

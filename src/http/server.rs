@@ -11,14 +11,13 @@ use super::address::Address;
 use super::config::Config;
 use super::connection::Service;
 use super::crew::Crew;
-use super::flag::Flag;
 use super::guard::Guard;
 use super::listener::{Accepted, BackOff, Listener};
 use super::reply::{Reply, Sent};
 use super::request::{Peer, Request};
 use super::socket::{Socket, moment_in, wait};
 use super::wire::Ends;
-use crate::thread::{self, Stop};
+use crate::thread::{self, Flag, Stop};
 
 /// What a client gets for whom there is no room. One write, so that the thread
 /// that accepts never waits for a client.

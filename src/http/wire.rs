@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::Limits;
-use super::flag::Flag;
 use super::link::Link;
 use super::socket::{Socket, moment_in, wait};
 #[cfg(feature = "tls")]
 use super::tls::Session;
-use crate::thread::Stop;
+use crate::thread::{Flag, Stop};
 
 /// So much at a time goes out within one write limit.
 const PIECE_BYTES: usize = 64 * 1024;

@@ -198,8 +198,7 @@ mod tests {
     fn serve(heartbeat: Duration) -> (Served, Feed<Record>) {
         let run = Run { run: "r1".into(), ..Run::default() };
         let (broadcast, feed) = Broadcast::with_heartbeat(run, Vec::new(), 1 << 20, heartbeat);
-        let mut limits = Limits::default();
-        limits.gone_time = Duration::from_millis(10);
+        let limits = Limits { gone_time: Duration::from_millis(10), ..Limits::default() };
         let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), Config::new().limits(limits)).unwrap();
         let (url, stopper) = (format!("http://{}/", server.local_address()), server.stopper());
         let shared = Arc::clone(&broadcast.shared);

@@ -38,6 +38,7 @@
 
 mod capture;
 mod context;
+mod flag;
 mod panic;
 pub mod signals;
 mod stop;
@@ -46,6 +47,7 @@ mod worker;
 
 pub use capture::catch;
 pub use context::{ContextGuard, context};
+pub(crate) use flag::Flag;
 pub use panic::Panic;
 pub use stop::{Never, Stop, Stopper};
 pub use supervisor::{ESSENTIAL_EXIT_CODE, EssentialEnded, Supervisor};

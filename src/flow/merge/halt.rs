@@ -2,19 +2,18 @@
 //! and beyond it, that nobody takes anything any more.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use crossbeam_channel::Receiver;
-use rustix::event::{EventfdFlags, eventfd};
 
-use crate::thread::{Never, Stop, Stopper};
+use crate::thread::{Flag, Never, Stop, Stopper};
 
 /// One stop, as a channel that disconnects and as a descriptor that gets readable.
 pub(in crate::flow) struct Halt {
     stopper: Stopper,
     stop: Stop,
-    /// Written once and never read: it stays readable.
-    bell: OwnedFd,
+    /// Never lowered.
+    bell: Flag,
     giver_up: Stopper,
     given_up: Stop,
 }
@@ -23,14 +22,12 @@ impl Halt {
     pub(in crate::flow) fn new() -> io::Result<Halt> {
         let (stopper, stop) = Stop::new();
         let (giver_up, given_up) = Stop::new();
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Halt { stopper, stop, bell, giver_up, given_up })
+        Ok(Halt { stopper, stop, bell: Flag::new()?, giver_up, given_up })
     }
 
     pub(super) fn stop(&self) {
         self.stopper.stop();
-        // It fails only after 2^64 - 2 stops.
-        let _: rustix::io::Result<usize> = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        self.bell.raise();
     }
 
     /// A stop, after which what was read has nowhere to go either.
