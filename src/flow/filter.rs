@@ -128,6 +128,7 @@ impl Sieve {
     }
 
     /// A filter in the middle of a line whose beginning has passed.
+    #[cfg(feature = "http")]
     pub(crate) fn within_line(filter: Filter) -> Sieve {
         Sieve { filter, splitter: Splitter::within_line(), passing: true }
     }

@@ -54,6 +54,7 @@ impl Splitter {
     }
 
     /// A splitter in the middle of a long line: what comes first is its rest.
+    #[cfg(feature = "http")]
     pub(super) fn within_line() -> Splitter {
         Splitter { in_long_line: true, ..Splitter::new() }
     }
