@@ -39,6 +39,9 @@ mod live_page;
 mod live_requests;
 #[cfg(feature = "http")]
 mod live_slow;
+#[cfg(feature = "redis")]
+mod lead;
+mod lock_command;
 mod lock_directory;
 mod lock_file;
 mod lock_renewal;
@@ -67,6 +70,8 @@ mod run_output;
 mod run_ping;
 #[cfg(feature = "http")]
 mod run_stalled;
+#[cfg(feature = "redis")]
+mod run_store;
 mod run_terminal;
 mod static_binary;
 mod thread;

@@ -7,7 +7,7 @@ use towpath::clock::Moment;
 use towpath::store::{Attempt, Broken, Claim, Hold, LockStore, Loss, NodeState, Renewal};
 
 use crate::redis_store::{TTL, attempt, chain, claim, holder, key, store, take};
-use crate::support::redis::{Cluster, Peer, Quorum, Redis, Sentinel};
+use crate::support::redis::{Cluster, Peer, Quorum, Redis, Sentinel, has_redlock};
 use crate::support::scene::Scene;
 use crate::support::skipped;
 use crate::support::wait::{eventually, until};
@@ -206,4 +206,52 @@ fn a_sentinels_master_is_found_and_found_again() {
     let nobody = crate::redis_store::store(&group.url().replace("/main", "/nobody"));
     let error = attempt(&*nobody, "k", &claim(TTL)).unwrap_err();
     assert!(error.to_string().contains("knows no master \"nobody\""), "{}", chain(&error));
+}
+
+#[test]
+fn a_slot_that_moves_to_another_master_takes_its_lock_along() {
+    if skipped("redis") {
+        return;
+    }
+    let cluster = Cluster::start();
+    let store = store(&cluster.url());
+    let hold = take(&*store, "k", &claim(Duration::from_secs(120)));
+    let from = cluster.master_of("k");
+    let masters = cluster.nodes().iter().filter(|node| node.info("role").as_deref() == Some("master"));
+    let to = masters.into_iter().find(|node| node.port() != from.port()).unwrap();
+    let slot = from.cli(&["CLUSTER", "KEYSLOT", "k"]);
+    let (from_id, to_id) = (from.cli(&["CLUSTER", "MYID"]), to.cli(&["CLUSTER", "MYID"]));
+    to.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
+    from.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+    let port = to.port().to_string();
+    let migrate = |key: &str| from.cli(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+    // Half of the keys are there: the servers say TRYAGAIN.
+    migrate("k");
+    assert!(matches!(hold.renew(), Err(_) | Ok(Renewal::Kept)));
+    migrate("towpath:fence:{k}");
+    migrate("towpath:holder:{k}");
+    assert_eq!(hold.renew().unwrap(), Renewal::Kept, "by ASK");
+    for node in [to, from] {
+        node.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+    }
+    assert_eq!(hold.renew().unwrap(), Renewal::Kept, "by MOVED");
+    assert_eq!(store.inspect(&key("k")).unwrap()[0].node, to.host());
+    hold.give_back().unwrap();
+}
+
+#[test]
+fn redlock_on_the_same_masters_excludes_us_and_is_excluded() {
+    if skipped("redis") || !has_redlock() {
+        return;
+    }
+    let (quorum, scene) = (Quorum::start(), Scene::new());
+    let urls = quorum.nodes().iter().map(Redis::url).collect::<Vec<_>>().join(",");
+    let store = store(&quorum.url());
+    let theirs = Peer::redlock(&scene, &urls, "k", TTL, Duration::ZERO);
+    theirs.wait_held();
+    assert!(holder(&*store, "k").record.is_none());
+    assert!(theirs.release());
+    let ours = take_at_last(&*store, "k", &claim(TTL));
+    assert!(!Peer::redlock(&scene, &urls, "k", TTL, Duration::ZERO).holds());
+    ours.give_back().unwrap();
 }
