@@ -33,14 +33,14 @@ mod http_tiny;
 #[cfg(feature = "tls")]
 mod http_tls;
 mod job_lease;
+#[cfg(feature = "redis")]
+mod lead;
 #[cfg(feature = "http")]
 mod live_page;
 #[cfg(feature = "http")]
 mod live_requests;
 #[cfg(feature = "http")]
 mod live_slow;
-#[cfg(feature = "redis")]
-mod lead;
 mod lock_command;
 mod lock_directory;
 mod lock_file;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::contract::{Attempt, Claim, Contender};
+use super::super::contract::{Attempt, Claim, Contender, Holder};
 use super::super::now::Now;
 use super::super::record::Record;
 use super::super::{Error, Key};
@@ -12,7 +12,7 @@ use super::hold::{RedisHold, Won, whole_ms};
 use super::lane::Answers;
 use super::names::Names;
 use super::nodes::{Nodes, count, drift, holder, is_done, patience, random_value, sightings};
-use super::script::{Answer, Ask};
+use super::script::{Answer, Ask, Seen};
 use crate::clock::Moment;
 use crate::thread::Stop;
 
@@ -48,7 +48,7 @@ impl RedisContender {
         });
         let fence = fence.max().unwrap_or_default();
         if self.nodes.count() > 1
-            && let Err(error) = self.raise(&try_of, fence, answers, claim)
+            && let Err(error) = self.raise(&try_of, fence, claim)
         {
             self.let_go(&try_of.value, claim.ttl);
             return Err(error);
@@ -67,23 +67,13 @@ impl RedisContender {
         Ok(Attempt::Taken(Box::new(hold)))
     }
 
-    /// Writes the largest fence back to the nodes that were won, before it is
-    /// used: any later majority has one of them, and so gets a larger one.
-    fn raise(&self, try_of: &Try, fence: u64, won: &Answers, claim: &Claim) -> Result<(), Error> {
-        let ask = |at: usize| {
-            matches!(won.get(at), Some(Some(Ok(Answer::Done { .. })))).then(|| Ask::Raise {
-                value: try_of.value.clone(),
-                ttl_ms: ttl_ms(claim),
-                words: try_of.words.clone(),
-                fence,
-            })
-        };
-        let decided = |answers: &Answers| {
-            let open = answers.iter().enumerate().filter(|(at, answer)| answer.is_none() && ask(*at).is_some()).count();
-            let done = count(answers, is_done);
-            done >= self.nodes.majority() || done + open < self.nodes.majority()
-        };
-        let answers = self.nodes.calls.ask_each(ask, &self.names, patience(claim.ttl), decided);
+    /// Writes the largest fence back before it is used: any later majority has
+    /// one of the nodes that have it, and so gets a larger one. A node whose
+    /// answer is still to come is told too, after it was asked.
+    fn raise(&self, try_of: &Try, fence: u64, claim: &Claim) -> Result<(), Error> {
+        let ask = Ask::Raise { value: try_of.value.clone(), ttl_ms: ttl_ms(claim), words: try_of.words.clone(), fence };
+        let decided = |answers: &Answers| self.nodes.decided(answers, is_done);
+        let answers = self.nodes.calls.ask(&ask, &self.names, patience(claim.ttl), decided);
         if count(&answers, is_done) >= self.nodes.majority() {
             return Ok(());
         }
@@ -104,11 +94,12 @@ impl RedisContender {
             return Err(self.nodes.unreachable(answers));
         }
         let holders = seen.iter().map(|seen| holder(&self.key, seen)).collect::<Result<Vec<_>, _>>()?;
-        // Of several, the one that most nodes have.
-        let most = seen.iter().enumerate().max_by_key(|(_, seen)| seen_as_often(&answers, &seen.value));
-        let Some((at, sighting)) = most else { return Err(self.nodes.unreachable(answers)) };
-        let settled = seen_as_often(&answers, &sighting.value) >= self.nodes.majority();
-        let holder = holders.into_iter().nth(at).ok_or_else(|| Error::unreachable("a holder that vanished"))?;
+        // Of several, the one that most nodes have; of it, the last that was written.
+        let often = |seen: &Seen| seen_as_often(&answers, &seen.value);
+        let fence = |holder: &Holder| holder.record.as_ref().map(|record| record.fence);
+        let most = seen.iter().zip(holders).max_by_key(|(seen, holder)| (often(seen), fence(holder)));
+        let Some((sighting, holder)) = most else { return Err(self.nodes.unreachable(answers)) };
+        let settled = often(sighting) >= self.nodes.majority();
         self.try_again_at = match (settled, holder.record.is_some(), holder.free_at) {
             (true, true, Some(free_at)) => free_at,
             (true, true, None) => Moment::NEVER,
