@@ -1,0 +1,228 @@
+//! The command line: its words, its help, and how flags, environment and
+//! `/etc/towpath.conf` come together.
+
+mod arguments;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+
+use arguments::RUN_EXAMPLES;
+#[cfg(feature = "http")]
+use arguments::{LOGS_EXAMPLES, WATCH_EXAMPLES};
+#[cfg(feature = "http")]
+pub(crate) use arguments::{ListenArguments, LogsArguments, WatchArguments};
+pub(crate) use arguments::{RunArguments, Unreachable};
+
+use crate::config::{self, Settings};
+
+/// Run a job once across a fleet, and know how it ended
+#[derive(Parser)]
+#[command(name = "towpath", version, subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    after_help = "Every flag has an environment variable TOWPATH_<FLAG>; lines TOWPATH_<FLAG>=VALUE in /etc/towpath.conf are read first."
+)]
+struct Cli {
+    #[command(subcommand)]
+    subcommand: Subcommand,
+}
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Subcommand {
+    /// Run a command, at most once at a time, and know how it ended
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArguments>),
+    /// Run a command while this host is the leader; stand by, take over, step down
+    #[command(after_help = crate::lead::EXAMPLES)]
+    Lead(Box<crate::lead::LeadArguments>),
+    /// Say who holds a lock, or take it from them
+    #[command(after_help = crate::lock::EXAMPLES)]
+    Lock(Box<crate::lock::LockArguments>),
+    /// Merge files, standard input and a command's output; filter, print and serve them
+    #[cfg(feature = "http")]
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(Box<LogsArguments>),
+    /// Follow a run from anywhere to its end, and exit with its code
+    #[cfg(feature = "http")]
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(WatchArguments),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  towpath completions bash > /etc/bash_completion.d/towpath")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why there is nothing to do.
+pub(crate) enum Refused {
+    /// The answer is a text, as for `--help`.
+    Answered(String),
+    /// The command line, the environment or the settings are wrong: one line.
+    Wrong(String),
+}
+
+/// The whole command line, without settings.
+pub(crate) fn command() -> clap::Command {
+    with_settings(Cli::command(), &Settings::new())
+}
+
+/// Takes in the flags, then the environment, then the settings file.
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Subcommand, Refused> {
+    let arguments: Vec<OsString> = arguments.collect();
+    let settings = match settings(&arguments) {
+        Ok(settings) => settings,
+        Err(wrong) => return without_settings(&arguments).unwrap_or(Err(Refused::Wrong(wrong))),
+    };
+    let mut command = with_settings(Cli::command(), &settings);
+    let matches = command.try_get_matches_from_mut(&arguments).map_err(|error| refused(&error, &arguments))?;
+    refuse_useless(&matches)?;
+    Cli::from_arg_matches(&matches).map(|cli| cli.subcommand).map_err(|error| refused(&error, &arguments))
+}
+
+/// What needs no settings, and so is answered though they are wrong: help, the version, completions.
+fn without_settings(arguments: &[OsString]) -> Option<Result<Subcommand, Refused>> {
+    match command().try_get_matches_from(arguments) {
+        Ok(matches) if matches.subcommand_name() == Some("completions") => {
+            Some(Cli::from_arg_matches(&matches).map(|cli| cli.subcommand).map_err(|error| refused(&error, arguments)))
+        }
+        Ok(_) => None,
+        Err(error) => {
+            Some(Err(refused(&error, arguments))).filter(|refused| matches!(refused, Err(Refused::Answered(_))))
+        }
+    }
+}
+
+/// The settings that these arguments ask for; one line if they can't be used.
+fn settings(arguments: &[OsString]) -> Result<Settings, String> {
+    // The file's name may itself come from the flags, so they are read twice.
+    let named = command().ignore_errors(true).try_get_matches_from(arguments).ok().and_then(|matches| {
+        let (_, matches) = matches.subcommand()?;
+        matches.try_get_one::<PathBuf>("config").ok().flatten().cloned()
+    });
+    let path = named.clone().unwrap_or_else(|| config::DEFAULT_PATH.into());
+    let settings = config::read(&path, named.is_some())?;
+    for (name, setting) in &settings {
+        check(name, &setting.value).map_err(|what| format!("{}: line {}: {what}", path.display(), setting.line))?;
+    }
+    Ok(settings)
+}
+
+/// Gives each flag its variable, and the settings' values as defaults.
+fn with_settings(command: clap::Command, settings: &Settings) -> clap::Command {
+    command.mut_subcommands(|subcommand| {
+        subcommand.mut_args(|argument| {
+            let Some(variable) = variable_of(&argument) else { return argument };
+            let argument = match settings.get(&variable) {
+                Some(setting) => argument.default_value(setting.value.clone()),
+                None => argument,
+            };
+            argument.env(variable).hide_env(true)
+        })
+    })
+}
+
+/// `--hold-at-least` is `TOWPATH_HOLD_AT_LEAST`. `--help` has none, nor have the
+/// guards of `lock break`: a command's own `TOWPATH_FENCE` is no permission.
+fn variable_of(argument: &clap::Arg) -> Option<String> {
+    let long = argument.get_long().filter(|long| !matches!(*long, "help" | "version" | "yes" | "fence"))?;
+    Some(format!("TOWPATH_{}", long.to_uppercase().replace('-', "_")))
+}
+
+/// Whether a setting is one of ours with a value that its flag would take. An
+/// unknown one is a mistake: with a misspelt store, jobs would run twice.
+fn check(variable: &str, value: &str) -> Result<(), String> {
+    let command = Cli::command();
+    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let mut known = arguments.filter(|argument| variable_of(argument).as_deref() == Some(variable));
+    let Some(argument) = known.next() else {
+        return Err(format!("{variable} is no setting of this version; see towpath run --help"));
+    };
+    let flag = format!("--{}={value}", argument.get_long().unwrap_or_default());
+    let alone = clap::Command::new("towpath").arg(argument.clone().action(ArgAction::Set).num_args(1));
+    match alone.try_get_matches_from(["towpath".to_owned(), flag]) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{variable}: {}", first_line(&error))),
+    }
+}
+
+/// What flags need, how that is written, and which they are.
+const NEEDED: [(&str, &str, &[&str]); 4] = [
+    ("once", "--once KEY", &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
+    ("store", "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
+    ("ping", "--ping URL", &["ca"]),
+    (
+        "listen",
+        "--listen ADDR",
+        &[
+            "advertise",
+            "linger",
+            "keep",
+            "token_file",
+            "open",
+            "tls_cert",
+            "tls_key",
+            "max_connections",
+            "allow_host",
+            "header_timeout",
+            "idle_timeout",
+        ],
+    ),
+];
+
+/// A flag on the command line that does nothing without another is a mistake;
+/// the same in the settings is a default for the runs that use it.
+fn refuse_useless(matches: &clap::ArgMatches) -> Result<(), Refused> {
+    let Some((name, given)) = matches.subcommand() else { return Ok(()) };
+    for (needed, how, flags) in NEEDED {
+        if given.try_contains_id(needed).unwrap_or(true) {
+            continue;
+        }
+        for flag in flags {
+            // The ids of flags that this command doesn't have are errors, and aren't given.
+            let is_known = given.try_contains_id(flag).is_ok();
+            if is_known && given.value_source(flag) == Some(clap::parser::ValueSource::CommandLine) {
+                let flag = flag.replace('_', "-");
+                return Err(Refused::Wrong(format!("--{flag} does nothing without {how}; see towpath {name} --help")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// clap's many lines as one, with its hint.
+fn refused(error: &clap::Error, arguments: &[OsString]) -> Refused {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        let text = error.render().to_string();
+        return if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            Refused::Wrong(
+                "no command; the main one is: towpath run [--once KEY] -- CMD (see towpath --help)".to_owned(),
+            )
+        } else {
+            Refused::Answered(text)
+        };
+    }
+    let text = error.to_string();
+    let mut line = first_line(error);
+    if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::MissingRequiredArgument
+    {
+        line = format!("missing: {}", missing.join(", "));
+    }
+    if let Some(tip) = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
+        line = format!("{line}; {tip}");
+    }
+    let of =
+        arguments.get(1).and_then(|word| word.to_str()).filter(|word| Cli::command().find_subcommand(word).is_some());
+    Refused::Wrong(format!("{line} (see towpath {}--help)", of.map_or(String::new(), |of| format!("{of} "))))
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned()
+}
