@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, after, bounded, never, select};
 
-use super::lane::Answers;
 use super::link::Link;
 use super::names::Names;
 use super::nodes::{Nodes, PATIENCE};
@@ -62,7 +61,7 @@ impl Drop for Ear {
     fn drop(&mut self) {
         self.workers.iter().for_each(Worker::stop);
         let ask = Ask::Nudge { channel: std::mem::take(&mut self.own) };
-        let _: Answers = self.nodes.calls.ask(&ask, &self.names, Duration::from_millis(100), |_| true);
+        self.nodes.calls.tell(|_| Some(ask.clone()), &self.names, Duration::from_millis(100));
     }
 }
 

@@ -75,7 +75,7 @@ impl RedisHold {
             })
         };
         // Whether it works out is seen at the next renewal; nobody waits for it.
-        let _: Answers = self.nodes.renewals.ask_each(ask, &self.names, patience(self.ttl), |_| true);
+        self.nodes.renewals.tell(ask, &self.names, patience(self.ttl));
     }
 }
 
@@ -98,7 +98,7 @@ impl Hold for RedisHold {
         }
         let ask = Ask::Renew { value: self.value.clone(), ttl_ms: self.ttl_ms() };
         let decided = |answers: &Answers| self.nodes.decided(answers, is_done);
-        let answers = self.nodes.renewals.ask(&ask, &self.names, patience(self.ttl), decided);
+        let answers = self.nodes.renewals.ask_and_linger(&ask, &self.names, patience(self.ttl), decided);
         if count(&answers, is_done) >= self.nodes.majority() {
             self.valid_until_ns.store(valid_until(asked, self.ttl).since_boot_ns(), Ordering::Release);
             self.restore(&answers);

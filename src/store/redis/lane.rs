@@ -20,6 +20,10 @@ const WAITING: usize = 8;
 /// How long a node is tried to be told of a lock let go, after nobody waits for that any more.
 const LATE: Duration = Duration::from_millis(200);
 
+/// How long a renewal waits for nodes that it doesn't need: it restores the key
+/// where it is gone.
+const LINGER: Duration = Duration::from_millis(50);
+
 /// The ways to all nodes of a store, for one thread's asks at a time.
 #[derive(Debug)]
 pub(super) enum Lane {
@@ -69,16 +73,30 @@ impl Lane {
         limit: Duration,
         enough: impl Fn(&Answers) -> bool,
     ) -> Answers {
-        let everybody = |_| Some(ask.clone());
-        self.ask_each(everybody, names, limit, enough)
+        self.put(|_| Some(ask.clone()), names, [limit, Duration::ZERO], enough)
     }
 
-    /// As [`Lane::ask`], with an ask of its own for each node, or none.
-    pub(super) fn ask_each(
+    /// As [`Lane::ask`], and gives the others a little time when the answers decide.
+    pub(super) fn ask_and_linger(
+        &self,
+        ask: &Ask,
+        names: &Arc<Names>,
+        limit: Duration,
+        enough: impl Fn(&Answers) -> bool,
+    ) -> Answers {
+        self.put(|_| Some(ask.clone()), names, [limit, LINGER.min(limit)], enough)
+    }
+
+    /// Asks each node for what `ask_of` says, if anything, and waits for no answer of several.
+    pub(super) fn tell(&self, ask_of: impl Fn(usize) -> Option<Ask>, names: &Arc<Names>, limit: Duration) {
+        let _: Answers = self.put(ask_of, names, [limit, Duration::ZERO], |_| true);
+    }
+
+    fn put(
         &self,
         ask_of: impl Fn(usize) -> Option<Ask>,
         names: &Arc<Names>,
-        limit: Duration,
+        [limit, linger]: [Duration; 2],
         enough: impl Fn(&Answers) -> bool,
     ) -> Answers {
         match self {
@@ -99,7 +117,8 @@ impl Lane {
                     answers.push(sent.and_then(|sent| sent.err().map(Err)));
                 }
                 drop(reply);
-                collect(&replies, &mut answers, awaited, deadline, enough);
+                collect(&replies, &mut answers, &mut awaited, deadline, enough);
+                collect(&replies, &mut answers, &mut awaited, deadline.min(Moment::now() + linger), |_| false);
                 answers
             }
         }
@@ -117,15 +136,15 @@ impl Lane {
 fn collect(
     replies: &Receiver<(usize, Result<Answer, Error>)>,
     answers: &mut Answers,
-    mut awaited: usize,
+    awaited: &mut usize,
     deadline: Moment,
     enough: impl Fn(&Answers) -> bool,
 ) {
-    while awaited > 0 && !enough(answers) {
+    while *awaited > 0 && !enough(answers) {
         match replies.recv_timeout(deadline.remaining()) {
             Ok((node, answer)) => {
                 answers[node] = Some(answer);
-                awaited -= 1;
+                *awaited -= 1;
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
         }
