@@ -7,11 +7,13 @@
 //! what must be held until the tree is gone, such as the flock of a file store;
 //! the command doesn't inherit that.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -412,8 +414,19 @@ fn spawn(argv: Vec<OsString>, streams: Vec<OwnedFd>, terminal: Option<OwnedFd>, 
         command.stdin(stdin).stdout(stdout).stderr(stderr);
     }
     sys::before_exec(&mut command, foreground_of);
-    let child = command.spawn()?;
+    let child = command.spawn().map_err(|error| as_a_shell_says(error, command.get_program()))?;
     Ok(Pid::from_child(&child))
+}
+
+/// A name that is nowhere is not found, also where one of the directories in
+/// `PATH` can't be searched: execvp(3) reports that before it says so.
+fn as_a_shell_says(error: io::Error, program: &OsStr) -> io::Error {
+    if error.raw_os_error() != Some(libc::EACCES) || program.as_bytes().contains(&b'/') {
+        return error;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |directory: PathBuf| directory.join(program).symlink_metadata().is_ok();
+    if std::env::split_paths(&path).any(is_there) { error } else { io::Error::from_raw_os_error(libc::ENOENT) }
 }
 
 /// A socket that becomes readable when the signal came.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use tempfile::TempDir;
 
 use crate::compare::{Comparison, Effort, Side};
-use crate::figure::{Figure, Unit};
+use crate::figure::{Bar, Figure, Unit};
 use crate::output::pass_through;
 use crate::programs::{command, cost_of, on_path, towpath};
 
@@ -23,16 +23,19 @@ pub(crate) fn comparisons(effort: Effort) -> Vec<Comparison> {
     PATTERNS
         .into_iter()
         .map(|(what, pattern)| {
-            let run = [towpath(), "run", "--include", pattern, "--", "cat", "LOG"];
-            let ours = filtering("towpath", &run, pattern, &log);
+            let logs = [towpath(), "logs", "--include", pattern, "LOG"];
+            let ours = filtering("towpath", &logs, pattern, &log);
             let peer = match on_path("grep") {
                 None => Side::absent("grep", "not installed"),
                 Some(_) => filtering("grep", &["env", "LC_ALL=C", "grep", pattern, "LOG"], pattern, &log),
             };
-            let figure = |name, unit| Figure { name, unit, bar: None };
-            let figures = vec![figure("throughput", Unit::MebibytesPerSecond), figure("cpu", Unit::CpuSecondsPerGib)];
+            let figure = |name, unit, bar| Figure { name, unit, bar };
+            let figures = vec![
+                figure("throughput", Unit::MebibytesPerSecond, Some(Bar::TimesAtLeast(1.0))),
+                figure("cpu", Unit::CpuSecondsPerGib, None),
+            ];
             Comparison {
-                name: format!("run --include, {what}"),
+                name: format!("logs --include, {what}"),
                 rounds: effort.slow_rounds,
                 figures,
                 ours,

@@ -260,9 +260,9 @@ fn a_read_only_or_full_store_is_69() {
     let run = run.replace("file:disk/s", &format!("file:{}", scene.name("disk/s")));
     let script = format!(
         "mkdir disk && mount -t tmpfs -o size=64k,mode=700 none disk && mkdir -m 700 disk/s && cd {dir} || exit 99
-         mount -o remount,ro disk || exit 99
+         mount -o remount,bind,ro disk || exit 99
          {run}; echo $?
-         mount -o remount,rw disk; cat /dev/zero >disk/ballast 2>/dev/null
+         mount -o remount,bind,rw disk; cat /dev/zero >disk/ballast 2>/dev/null
          {run}; echo $?
          rm disk/ballast
          {run}; echo $?",
