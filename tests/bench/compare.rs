@@ -48,6 +48,8 @@ pub(crate) struct Effort {
     pub(crate) log_mib: usize,
     /// Readers of a stream.
     pub(crate) readers: [usize; 3],
+    /// Locks taken and released in one round.
+    pub(crate) lock_pairs: usize,
     /// How long a stream is quiet, and then fast, in one round.
     pub(crate) quiet: Duration,
     pub(crate) flood: Duration,
@@ -61,6 +63,7 @@ impl Effort {
         output_mib: 256,
         log_mib: 500,
         readers: [1, 100, 1_000],
+        lock_pairs: 5_000,
         quiet: Duration::from_secs(4),
         flood: Duration::from_secs(2),
     };
@@ -71,6 +74,7 @@ impl Effort {
         output_mib: 4,
         log_mib: 4,
         readers: [1, 10, 100],
+        lock_pairs: 100,
         quiet: Duration::from_millis(200),
         flood: Duration::from_millis(200),
     };

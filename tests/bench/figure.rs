@@ -22,6 +22,8 @@ pub(crate) enum Unit {
     Kibibytes,
     MebibytesPerSecond,
     LinesPerSecond,
+    /// A lock taken and released.
+    PairsPerSecond,
 }
 
 /// A bar of the design.
@@ -43,6 +45,7 @@ impl Unit {
             Self::Kibibytes if value < 100.0 => format!("{value:.1} KiB"),
             Self::Kibibytes => format!("{value:.0} KiB"),
             Self::MebibytesPerSecond => format!("{value:.0} MiB/s"),
+            Self::PairsPerSecond => format!("{:.2} k/s", value / 1000.0),
             Self::LinesPerSecond => format!("{:.0} k lines/s", value / 1000.0),
         }
     }

@@ -16,6 +16,8 @@ mod fanout;
 mod figure;
 mod filter;
 mod hub;
+#[cfg(feature = "redis")]
+mod lock;
 mod machine;
 mod memory;
 mod output;
@@ -23,6 +25,8 @@ mod programs;
 mod readers;
 mod size;
 mod start;
+#[cfg(feature = "redis")]
+mod support;
 mod table;
 
 use compare::{Comparison, Effort};
@@ -42,6 +46,8 @@ fn main() {
     comparisons.extend(output::comparisons(effort));
     comparisons.extend(filter::comparisons(effort));
     comparisons.extend(fanout::comparisons(effort));
+    #[cfg(feature = "redis")]
+    comparisons.extend(lock::comparisons(effort));
     comparisons.extend(size::comparisons(effort));
     comparisons.retain(|comparison| comparison.is_named_by(&names));
 

@@ -58,6 +58,8 @@ mod redis_fixtures;
 mod redis_nodes;
 #[cfg(feature = "redis")]
 mod redis_store;
+#[cfg(feature = "redis")]
+mod redis_torture;
 mod run_bad_input;
 mod run_config;
 mod run_cron;
@@ -66,6 +68,8 @@ mod run_exit_codes;
 mod run_listen;
 mod run_once;
 mod run_output;
+#[cfg(feature = "redis")]
+mod run_redis;
 #[cfg(feature = "http")]
 mod run_ping;
 #[cfg(feature = "http")]

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "http")]
 pub(crate) mod browser;
+#[cfg(feature = "redis")]
+pub(crate) mod dice;
 #[cfg(feature = "http")]
 pub(crate) mod fake;
 pub(crate) mod groups;
