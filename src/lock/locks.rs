@@ -9,6 +9,10 @@ use crate::clock::Moment;
 use crate::store::{Attempt, Broken, Contender, Holder, Key, LockStore, NodeView, StoreUrl};
 use crate::thread::Stop;
 
+/// Before a store is asked again that failed while somebody waited: a server
+/// that is away tells nobody when it is back.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
 /// The locks of one store. Leases outlive it.
 ///
 /// Leases that lapse are renewed by one thread for all of them, `lock-renewal`,
@@ -58,25 +62,36 @@ impl Locks {
     /// Tries, and waits for the holder for up to `wait` (suspend counted;
     /// [`Duration::MAX`] is without end). Returns when the lock is ours, when
     /// `wait` is over, or when `stop` is set. Waiters get their turn in no
-    /// particular order.
+    /// particular order. A store that has answered once may fail for a while, as
+    /// in a failover: it is asked again until `wait` is over.
     ///
     /// # Errors
-    /// [`Error::is_unreachable`] if the store failed; nothing is held then.
+    /// [`Error::is_unreachable`] if the store failed, at first or at the end of
+    /// `wait`; nothing is held then.
     pub fn acquire(&self, request: &Request, wait: Duration, stop: &Stop) -> Result<Acquired, Error> {
         let deadline = Moment::now() + wait;
         let mut contender: Box<dyn Contender> = self.store.contender(request.key())?;
+        let mut has_answered = false;
         loop {
             if stop.is_set() {
                 return Ok(Acquired::Stopped);
             }
             let (claim, asked) = (request.claim(), Moment::now());
-            match contender.try_take(claim)? {
-                Attempt::Taken(hold) => {
+            match contender.try_take(claim) {
+                Ok(Attempt::Taken(hold)) => {
                     let lease = Lease::new(request.key().clone(), hold, claim.ttl, asked, &self.renewer);
                     return Ok(Acquired::Lease(lease));
                 }
-                Attempt::Held(holder) if deadline.has_passed() => return Ok(Acquired::Held(holder)),
-                Attempt::Held(_) => contender.wait_for_change(deadline, stop),
+                Ok(Attempt::Held(holder)) if deadline.has_passed() => return Ok(Acquired::Held(holder)),
+                Ok(Attempt::Held(_)) => {
+                    has_answered = true;
+                    contender.wait_for_change(deadline, stop);
+                }
+                Err(error) if has_answered && error.is_unreachable() && !deadline.has_passed() => {
+                    // Broken off or not, the loop looks why.
+                    let _ = stop.sleep(ASK_AGAIN.min(deadline.remaining()));
+                }
+                Err(error) => return Err(error),
             }
         }
     }

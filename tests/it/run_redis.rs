@@ -259,6 +259,25 @@ fn a_server_that_restarts_empty_is_noticed_at_the_next_renewal() {
 }
 
 #[test]
+fn one_that_waits_outlives_a_server_that_goes_away_for_a_while() {
+    if skipped("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let stage = Stage::on(server.url(), "3s");
+    let first = stage.start(&[], DEAF);
+    stage.command();
+    let next = stage.next();
+    until("it listens", || server.cli(&["PUBSUB", "NUMSUB", "towpath:free:{job}"]).ends_with("\n1"));
+    server.kill();
+    first.finish().assert_code(79);
+    // Who comes now is told at once; one that waited goes on waiting.
+    stage.start(&["--wait", "5m"], "true").finish().assert_code(69);
+    server.restart();
+    assert_alone(next);
+}
+
+#[test]
 fn ten_who_wait_all_get_their_turn_one_after_the_other() {
     if skipped("redis") {
         return;
@@ -309,11 +328,13 @@ fn a_run_on_a_quorum_outlives_one_of_its_nodes_and_not_two() {
     until("the first ttl is over", || began.elapsed() > Duration::from_secs(4));
     assert!(command.is_alive());
     stage.start(&[], "echo ran").finish().assert_code(75).assert_silent();
+    let next = stage.next();
+    until("it listens", || second.cli(&["PUBSUB", "NUMSUB", "towpath:free:{job}"]).ends_with("\n1"));
     second.kill();
     run.finish().assert_code(79).assert_one_line(&[LOST, "not renewed in time", "2 of 3 nodes"]);
     assert!(!command.is_alive());
     first.go_on();
-    assert_alone(stage.next());
+    assert_alone(next);
 }
 
 #[test]
