@@ -64,9 +64,9 @@ impl Contender {
         let asked = if lease.renewed().is_empty() { valid_until - self.ttl } else { Moment::BOOT };
         self.say(format!("held {fence} {} {} {}", ns(asked), ns(from), ns(valid_until)));
         // Some outlive their ttl.
-        let most = if self.dice.below(4) == 0 { self.ttl * 2 } else { 150 * MS };
+        let most = if self.dice.below(6) == 0 { self.ttl * 2 } else { 150 * MS };
         let ends = from + self.dice.time(10 * MS, most);
-        while !ends.has_passed() {
+        loop {
             if lease.check().is_err() {
                 self.say(format!("ended {fence} {}", ns(Moment::now())));
                 // One that doesn't look would write even now: if another has written since, it must be refused.
@@ -76,6 +76,9 @@ impl Contender {
             self.say(format!("valid {fence} {}", ns(lease.valid_until())));
             if !self.write(fence) {
                 self.say(format!("refused {fence} {}", lease.check().is_ok()));
+            }
+            if ends.has_passed() {
+                break;
             }
             std::thread::sleep(self.dice.time(MS, 15 * MS)); // its work
         }

@@ -30,8 +30,8 @@ use crate::support::wait::until;
 
 const KEY: &str = "leader";
 const CONTENDERS: usize = 8;
-/// So many leases at least are to be had in the shortest test on the slowest machine.
-const FEWEST_TURNS: usize = 6;
+/// So many leases at least there must have been, some of them when all is well again.
+const FEWEST_TURNS: usize = 20;
 
 /// One torture: where it happens, and what decides its course.
 struct Torture {
@@ -91,6 +91,7 @@ impl Torture {
             _ => false,
         });
         until("another's turn", || self.resource.highest() > fence);
+        until("turns", || self.resource.turns() >= FEWEST_TURNS);
         assert!(!self.resource.write(fence, "the test"), "it was taken from one who came late");
     }
 
@@ -98,8 +99,7 @@ impl Torture {
     fn check_fences(&self, turns: &[Turn]) {
         let said = self.resource.report();
         assert!(said.shared.is_empty(), "a fence of two leases: {:?}", said.shared);
-        assert!(turns.len() >= FEWEST_TURNS, "only {} turns", turns.len());
-        assert!(said.stale > 0 && said.taken > turns.len() / 2, "{} taken, {} stale", said.taken, said.stale);
+        assert!(said.stale > 0 && said.taken >= FEWEST_TURNS, "{} taken, {} stale", said.taken, said.stale);
         for early in turns {
             for late in turns.iter().filter(|late| late.asked > early.from) {
                 assert!(late.fence > early.fence, "asked for later, and no larger fence: {early:?}, {late:?}");

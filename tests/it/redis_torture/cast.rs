@@ -37,7 +37,9 @@ impl<'a> Cast<'a> {
             let holder = self.torture.resource.last_writer().and_then(|writer| writer.parse().ok());
             let (any, of_all) = (self.dice.below(CONTENDERS), self.dice.below(2) == 0);
             let victim = if of_all { any } else { holder.unwrap_or(any) };
-            if self.dice.below(3) == 0 {
+            if self.running[victim].1.is_some() {
+                // It shall find out that it comes late.
+            } else if self.dice.below(4) == 0 {
                 self.kill(victim);
                 self.running[victim] = (self.contender(victim), None);
             } else {

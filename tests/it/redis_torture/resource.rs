@@ -57,6 +57,11 @@ impl Resource {
         self.state.lock().unwrap().highest
     }
 
+    /// How many leases have written.
+    pub(super) fn turns(&self) -> usize {
+        self.state.lock().unwrap().owners.len()
+    }
+
     pub(super) fn last_writer(&self) -> Option<String> {
         self.state.lock().unwrap().last_writer.clone()
     }
