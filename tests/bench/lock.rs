@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -50,7 +49,7 @@ pub(crate) fn comparisons(effort: Effort) -> Vec<Comparison> {
             effort.slow_rounds,
             vec![rate(None)],
             our_pairs(&server, pairs),
-            Some(redis_py(&server, "pairs", pairs, |seconds| vec![pairs as f64 / seconds[0]])),
+            Some(redis_py(&server, "pairs", pairs, move |seconds| vec![pairs as f64 / seconds[0]])),
         ),
         comparison(
             "release to next holder",
@@ -136,17 +135,16 @@ fn our_handovers(server: &Rc<Redis>, count: usize) -> Side {
         let mut lease = take(&mine)?;
         for at in 0..count {
             let next = if at % 2 == 0 { &theirs } else { &mine };
-            let (told, taken) = channel();
-            std::thread::scope(|scope| {
-                scope.spawn(move || told.send((take(next), Instant::now())));
+            let held = lease;
+            let (released, (next, at)) = std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| (take(next), Instant::now()));
                 std::thread::sleep(HOLD);
                 let released = Instant::now();
-                lease.release().map_err(|error| error.to_string())?;
-                let (next, at) = taken.recv().map_err(|error| error.to_string())?;
-                seconds.push((at - released).as_secs_f64());
-                lease = next?;
-                Ok::<_, String>(())
+                held.release().map_err(|error| error.to_string())?;
+                Ok::<_, String>((released, waiter.join().map_err(|_| "a waiter died".to_owned())?))
             })?;
+            seconds.push((at - released).as_secs_f64());
+            lease = next?;
         }
         lease.release().map_err(|error| error.to_string())?;
         Ok(vec![percentile_ms(&mut seconds, 50), percentile_ms(&mut seconds, 99)])
