@@ -69,12 +69,21 @@ struct Table {
     rows: Mutex<Rows>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rows {
     of: BTreeMap<u64, Row>,
     next_id: u64,
+    /// Until when the thread sleeps, unless it is nudged. Past while it is
+    /// awake: it looks at the rows again before it sleeps.
+    sleeps_until: Moment,
     /// The thread has ended: nobody would look at a new row.
     closed: bool,
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows { of: BTreeMap::new(), next_id: 0, sleeps_until: Moment::BOOT, closed: false }
+    }
 }
 
 #[derive(Debug)]
@@ -158,10 +167,14 @@ impl Running {
         }
         let id = rows.next_id;
         rows.next_id += 1;
+        let sleeps_too_long = row.next_at < rows.sleeps_until;
         rows.of.insert(id, row);
         drop(rows);
-        // One that waits already is enough.
-        let _: Result<(), TrySendError<()>> = self.nudge.try_send(());
+        // Waking it costs more than all else here: leases that come and go don't.
+        if sleeps_too_long {
+            // One that waits already is enough.
+            let _: Result<(), TrySendError<()>> = self.nudge.try_send(());
+        }
         Ok((Arc::clone(&self.table), id))
     }
 }
@@ -215,14 +228,22 @@ impl Table {
                 }
                 self.renew(id, &*hold);
             }
-            let next = lock(&self.rows).of.values().map(|row| row.next_at).min();
-            let wake = next.map_or_else(never, |next| after(next.remaining().min(LOOK_AGAIN)));
+            let wake = self.next_wake().map_or_else(never, |next| after(next.remaining()));
             select! {
                 recv(nudges) -> _ => {}
                 recv(wake) -> _ => {}
                 recv(stop.receiver()) -> _ => {}
             }
         }
+    }
+
+    /// Until when to sleep; `None` if there are no leases.
+    fn next_wake(&self) -> Option<Moment> {
+        let mut rows = lock(&self.rows);
+        let next = rows.of.values().map(|row| row.next_at).min();
+        let wake = next.map(|next| next.min(Moment::now() + LOOK_AGAIN));
+        rows.sleeps_until = wake.unwrap_or(Moment::NEVER);
+        wake
     }
 
     /// What has fallen due, the most urgent first.

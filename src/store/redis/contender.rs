@@ -129,7 +129,7 @@ struct Try {
 impl Contender for RedisContender {
     fn try_take(&mut self, claim: &Claim) -> Result<Attempt, Error> {
         let value = random_value()?;
-        let words = Record::new(&self.key, claim, None, &Now::read()).to_json().to_string();
+        let words = Record::new(&self.key, claim, None, &Now::of_clocks()).to_json().to_string();
         let asked = Moment::now();
         let try_of = Try { value: value.clone(), words, asked, keep_until: asked + claim.hold_at_least };
         let ask = Ask::Take { value: value.clone(), ttl_ms: ttl_ms(claim), words: try_of.words.clone() };
