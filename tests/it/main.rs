@@ -68,10 +68,10 @@ mod run_exit_codes;
 mod run_listen;
 mod run_once;
 mod run_output;
-#[cfg(feature = "redis")]
-mod run_redis;
 #[cfg(feature = "http")]
 mod run_ping;
+#[cfg(feature = "redis")]
+mod run_redis;
 #[cfg(feature = "http")]
 mod run_stalled;
 #[cfg(feature = "redis")]
