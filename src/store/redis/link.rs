@@ -26,8 +26,14 @@ const REDIRECTIONS: u32 = 8;
 pub(super) struct Link {
     dialer: Arc<Dialer>,
     route: Route,
-    open: HashMap<Address, Connection>,
+    open: HashMap<Address, Open>,
     servers: HashMap<u16, Address>,
+}
+
+/// A connection, and the limit that its reads and writes have now.
+struct Open {
+    connection: Connection,
+    limit: Duration,
 }
 
 /// An attempt that failed.
@@ -135,15 +141,20 @@ impl Link {
     }
 
     fn connection(&mut self, address: &Address, deadline: Moment) -> RedisResult<&mut Connection> {
-        let limit = deadline.remaining();
+        // In whole milliseconds it is the same from one ask to the next, and needn't be set again.
+        let limit = Duration::from_millis(u64::try_from(deadline.remaining().as_millis()).unwrap_or(u64::MAX - 1) + 1);
         if !self.open.contains_key(address) {
-            self.open.insert(address.clone(), self.dialer.dial(address, limit)?);
+            let connection = self.dialer.dial(address, limit)?;
+            self.open.insert(address.clone(), Open { connection, limit });
         }
-        let connection = self.open.get_mut(address);
+        let open = self.open.get_mut(address);
         // It was inserted above if it wasn't there.
-        let connection = connection.ok_or((redis::ErrorKind::Client, "a connection is missing"))?;
-        set_limit(connection, limit)?;
-        Ok(connection)
+        let open = open.ok_or((redis::ErrorKind::Client, "a connection is missing"))?;
+        if open.limit != limit {
+            set_limit(&open.connection, limit)?;
+            open.limit = limit;
+        }
+        Ok(&mut open.connection)
     }
 
     fn forget(&mut self, slot: u16, address: &Address) {

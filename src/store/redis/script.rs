@@ -14,59 +14,52 @@ use super::names::Names;
 /// Should it be gone, the server's time makes the next fence larger all the same.
 const COUNTER_MS: u64 = 365 * 24 * 3600 * 1000;
 
-/// KEYS: lock, fence, record. A counter beyond 2^53 is garbage, not a fence.
-const FENCE: &str = "
-local function count(least)
-  local last = tonumber(redis.pcall('GET', KEYS[2]) or 0)
-  if not last or last >= 9007199254740991 then last = 0 end
-  if least == nil then
-    local now = redis.call('TIME')
-    least = math.max(last + 1, now[1] * 1000000 + now[2])
-  end
-  return math.max(last, least)
-end
-local function text(number) return string.format('%.0f', number) end
-local function value_of(name)
-  local value = redis.pcall('GET', name)
-  if type(value) == 'table' then return false end
-  return value
-end
-";
+// All: KEYS are lock, fence, record. Written for few calls and no closures: what
+// a script does beyond its calls is what a lock costs beyond its round trips.
+// `pcall` gives a table for a key of another type, which is no value of ours and
+// no number; a counter beyond 2^53 is garbage, not a fence.
 
 /// ARGV: value, ttl, holder's words, counter's ttl.
 const TAKE: &str = "
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
-  if value_of(KEYS[1]) ~= ARGV[1] then
-    return {0, redis.call('TYPE', KEYS[1])['ok'], redis.call('PTTL', KEYS[1]), value_of(KEYS[1]), value_of(KEYS[3])}
+  local value = redis.pcall('GET', KEYS[1])
+  if value ~= ARGV[1] then
+    local record = redis.pcall('GET', KEYS[3])
+    if type(value) == 'table' then value = false end
+    if type(record) == 'table' then record = false end
+    return {0, redis.call('TYPE', KEYS[1])['ok'], redis.call('PTTL', KEYS[1]), value, record}
   end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-local fence = text(count())
-redis.call('SET', KEYS[2], fence, 'PX', ARGV[4])
-redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. fence .. ' held ' .. ARGV[3], 'PX', ARGV[2])
-return {1, fence}
+local now = redis.call('TIME')
+local fence = now[1] * 1000000 + now[2]
+local last = redis.pcall('GET', KEYS[2])
+last = type(last) == 'string' and tonumber(last) or 0
+if last >= fence and last < 9007199254740991 then fence = last + 1 end
+local text = string.format('%.0f', fence)
+redis.call('SET', KEYS[2], text, 'PX', ARGV[4])
+redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. text .. ' held ' .. ARGV[3], 'PX', ARGV[2])
+return fence
 ";
 
-/// ARGV: value, ttl, holder's words, counter's ttl, the fence it shall be at least.
+/// ARGV: value, ttl, holder's words, counter's ttl, the fence it shall be at
+/// least. A node where the key is gone takes it again if `RESTORE` comes first.
 const RAISE: &str = "
-if value_of(KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], text(count(tonumber(ARGV[5]))), 'PX', ARGV[4])
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local last = redis.pcall('GET', KEYS[2])
+last = type(last) == 'string' and tonumber(last) or 0
+if last < tonumber(ARGV[5]) or last >= 9007199254740991 then redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[4]) end
 redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. ARGV[5] .. ' held ' .. ARGV[3], 'PX', ARGV[2])
 return 1
 ";
 
-/// ARGV as for RAISE. Takes the key again, if nobody else has: only for one node
-/// of several, while a majority of them is held.
-const RESTORE: &str = "
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and value_of(KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], text(count(tonumber(ARGV[5]))), 'PX', ARGV[4])
-redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. ARGV[5] .. ' held ' .. ARGV[3], 'PX', ARGV[2])
-return 1
-";
+/// Before `RAISE`, with its ARGV: takes the key again if nobody else has. Only
+/// for one node of several, while a majority of them is held.
+const RESTORE: &str = "redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])";
 
 /// ARGV: value, ttl, counter's ttl. Answers 1 kept, 0 gone, 2 somebody else's.
 const RENEW: &str = "
-if value_of(KEYS[1]) ~= ARGV[1] then return redis.call('EXISTS', KEYS[1]) * 2 end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return redis.call('EXISTS', KEYS[1]) * 2 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 redis.call('PEXPIRE', KEYS[3], ARGV[2])
@@ -75,11 +68,11 @@ return 1
 
 /// ARGV: value, how long it stays taken, channel. Answers as RENEW.
 const GIVE_BACK: &str = "
-if value_of(KEYS[1]) ~= ARGV[1] then return redis.call('EXISTS', KEYS[1]) * 2 end
-if tonumber(ARGV[2]) > 0 then
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return redis.call('EXISTS', KEYS[1]) * 2 end
+if ARGV[2] ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  local record = value_of(KEYS[3])
-  if record then
+  local record = redis.pcall('GET', KEYS[3])
+  if type(record) == 'string' then
     redis.call('SET', KEYS[3], (string.gsub(record, ' held ', ' ended ', 1)), 'PX', ARGV[2])
   end
 else
@@ -89,17 +82,15 @@ redis.pcall('PUBLISH', ARGV[3], '')
 return 1
 ";
 
-/// No arguments. Answers type, time to live, value, record.
-const LOOK: &str = "
-return {0, redis.call('TYPE', KEYS[1])['ok'], redis.call('PTTL', KEYS[1]), value_of(KEYS[1]), value_of(KEYS[3])}
-";
-
-/// ARGV: the fence that its holder must have or nothing, channel.
-const BREAK: &str = "
+/// ARGV: look, or the fence that its holder must have, or nothing; channel.
+/// Answers whether it was taken, type, time to live, value, record.
+const LOOK_OR_BREAK: &str = "
 local kind = redis.call('TYPE', KEYS[1])['ok']
-local value, record = value_of(KEYS[1]), value_of(KEYS[3])
+local value, record = redis.pcall('GET', KEYS[1]), redis.pcall('GET', KEYS[3])
+if type(value) == 'table' then value = false end
+if type(record) == 'table' then record = false end
 local seen = {0, kind, redis.call('PTTL', KEYS[1]), value, record}
-if kind ~= 'string' then return seen end
+if kind ~= 'string' or ARGV[1] == 'look' then return seen end
 if ARGV[1] ~= '' and (not record or string.find(record, value .. ' ' .. ARGV[1] .. ' ', 1, true) ~= 1) then return seen end
 redis.call('DEL', KEYS[1], KEYS[3])
 redis.pcall('PUBLISH', ARGV[2], '')
@@ -164,21 +155,16 @@ struct Scripts {
     restore: Script,
     renew: Script,
     give_back: Script,
-    look: Script,
-    breaking: Script,
+    look_or_break: Script,
 }
 
-static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
-    let script = |body: &str| Script::new(&format!("{FENCE}{body}"));
-    Scripts {
-        take: script(TAKE),
-        raise: script(RAISE),
-        restore: script(RESTORE),
-        renew: script(RENEW),
-        give_back: script(GIVE_BACK),
-        look: script(LOOK),
-        breaking: script(BREAK),
-    }
+static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+    take: Script::new(TAKE),
+    raise: Script::new(RAISE),
+    restore: Script::new(&format!("{RESTORE}{RAISE}")),
+    renew: Script::new(RENEW),
+    give_back: Script::new(GIVE_BACK),
+    look_or_break: Script::new(LOOK_OR_BREAK),
 });
 
 impl Ask {
@@ -210,11 +196,10 @@ impl Ask {
             Ask::GiveBack { value, keep_ms } => {
                 standing(keyed(&scripts.give_back).arg(value).arg(*keep_ms).arg(&names.channel), connection)
             }
-            Ask::Look => seen(keyed(&scripts.look).invoke(connection)?).map(|(_, seen)| Answer::Seen(seen)),
+            Ask::Look => seen(keyed(&scripts.look_or_break).arg("look").arg("").invoke(connection)?),
             Ask::Break { fence } => {
                 let fence = fence.map(|fence| fence.to_string()).unwrap_or_default();
-                let (done, seen) = seen(keyed(&scripts.breaking).arg(fence).arg(&names.channel).invoke(connection)?)?;
-                Ok(if done { Answer::Broken(seen) } else { Answer::Seen(seen) })
+                seen(keyed(&scripts.look_or_break).arg(fence).arg(&names.channel).invoke(connection)?)
             }
             Ask::Info => redis::cmd("INFO").query(connection).map(Answer::Text),
             Ask::Nudge { channel } => {
@@ -233,17 +218,16 @@ fn standing(ask: &ScriptInvocation<'_>, connection: &mut Connection) -> RedisRes
 }
 
 fn taken(answer: Value) -> RedisResult<Answer> {
-    if let Value::Array(items) = &answer
-        && let [Value::Int(1), fence] = items.as_slice()
-    {
-        return Ok(Answer::Done { fence: Some(redis::from_redis_value_ref(fence)?) });
+    match answer {
+        Value::Int(fence) => Ok(Answer::Done { fence: u64::try_from(fence).ok() }),
+        held => seen(held),
     }
-    seen(answer).map(|(_, seen)| Answer::Seen(seen))
 }
 
-fn seen(answer: Value) -> RedisResult<(bool, Seen)> {
-    let (done, kind, ttl, value, record): (i64, String, i64, Option<Vec<u8>>, Option<Vec<u8>>) =
+fn seen(answer: Value) -> RedisResult<Answer> {
+    let (broken, kind, ttl, value, record): (i64, String, i64, Option<Vec<u8>>, Option<Vec<u8>>) =
         redis::from_redis_value(answer)?;
     let (value, record) = (value.unwrap_or_default(), record.unwrap_or_default());
-    Ok((done == 1, Seen { kind, ttl_ms: u64::try_from(ttl).ok(), value, record }))
+    let seen = Seen { kind, ttl_ms: u64::try_from(ttl).ok(), value, record };
+    Ok(if broken == 1 { Answer::Broken(seen) } else { Answer::Seen(seen) })
 }
