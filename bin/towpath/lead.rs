@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 use towpath::clock::{format_duration, parse_duration};
 use towpath::job::{Job, LEAD_TTL, Lead, OnExit, Outcome, Step, Unfit, Verdict, exit_code, with_causes};
 use towpath::lock::Request;
@@ -78,13 +77,11 @@ pub(crate) struct LeadArguments {
     /// Read settings from this file [default: /etc/towpath.conf]
     #[arg(long, value_name = "FILE", help_heading = "Options")]
     pub(crate) config: Option<PathBuf>,
-    /// Say more on standard error
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Options")]
-    verbose: bool,
 }
 
 pub(crate) fn lead(arguments: LeadArguments) -> ExitCode {
-    voice::begin(arguments.verbose);
+    // A leader's log says who led when, so unlike a run it always says all of it.
+    voice::begin(true);
     let lead = match lead_of(arguments) {
         Ok(lead) => lead,
         Err(line) => {
@@ -143,11 +140,10 @@ fn lead_of(arguments: LeadArguments) -> Result<Lead, String> {
     Ok(lead)
 }
 
-/// A leader's log says who led when, so unlike a run's all of it is always said.
 fn tell(key: &str, words: &Words, step: &Step<'_>) {
     match step {
-        Step::StandsBy => voice::error(&format!("standing by to lead {key}")),
-        Step::Leads { fence } => voice::error(&format!("leading {key}, with fence {fence}")),
+        Step::StandsBy => voice::note(&format!("standing by to lead {key}")),
+        Step::Leads { fence } => voice::note(&format!("leading {key}, with fence {fence}")),
         Step::Ended(outcome) => {
             words.tell(outcome);
             if let Some(end) = end_of(outcome) {

@@ -71,7 +71,7 @@ impl Locks {
     pub fn acquire(&self, request: &Request, wait: Duration, stop: &Stop) -> Result<Acquired, Error> {
         let deadline = Moment::now() + wait;
         let mut contender: Box<dyn Contender> = self.store.contender(request.key())?;
-        let mut has_answered = false;
+        let (mut has_answered, mut is_failing) = (false, false);
         loop {
             if stop.is_set() {
                 return Ok(Acquired::Stopped);
@@ -84,10 +84,13 @@ impl Locks {
                 }
                 Ok(Attempt::Held(holder)) if deadline.has_passed() => return Ok(Acquired::Held(holder)),
                 Ok(Attempt::Held(_)) => {
-                    has_answered = true;
+                    (has_answered, is_failing) = (true, false);
                     contender.wait_for_change(deadline, stop);
                 }
-                Err(error) if has_answered && error.is_unreachable() && !deadline.has_passed() => {
+                Err(error) if has_answered && error.may_pass() && !deadline.has_passed() => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        log::warn!("the lock {} is waited for all the same: {error}", request.key());
+                    }
                     // Broken off or not, the loop looks why.
                     let _ = stop.sleep(ASK_AGAIN.min(deadline.remaining()));
                 }

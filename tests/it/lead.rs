@@ -220,7 +220,7 @@ fn the_live_view_says_who_leads_and_shows_every_term() {
         return;
     }
     let (server, scene) = (Redis::start(), Scene::new());
-    let flags = ["--listen", "127.0.0.1:0", "-v"];
+    let flags = ["--listen", "127.0.0.1:0"];
     let candidates: Vec<_> = (0..2).map(|_| Running::start(&mut lead(&scene, &server.url(), &flags, STAYS))).collect();
     let url = |one: &Running| {
         eventually("it tells its URL", || {

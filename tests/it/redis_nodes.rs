@@ -75,7 +75,9 @@ fn one_node_of_three_may_hang_or_be_dead_and_two_may_not() {
     until("all have it, the first too", || matches!(hold.renew(), Ok(Renewal::Kept)) && holding(&quorum, "k") == 3);
     second.kill();
     assert_eq!(hold.renew().unwrap(), Renewal::Kept);
-    hold.give_back().unwrap();
+    first.kill();
+    let error = store.break_lock(&key("k"), None).unwrap_err();
+    assert!(error.is_unreachable() && error.to_string().contains("no majority"), "{}", chain(&error));
 }
 
 #[test]

@@ -101,8 +101,8 @@ impl Lead {
                 release(lease.take(), &mut outcome);
                 return Some(outcome);
             }
-            let paused = self.wait(pause.next(), Some(lease.as_ref()?), signals);
-            match paused {
+            let held = lease.as_ref()?;
+            match self.wait(pause.next(), Some(held), signals) {
                 Paused::Over => pause.begins(),
                 Paused::Lost => {
                     if let Some(lease) = lease.take() {

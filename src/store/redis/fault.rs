@@ -24,14 +24,22 @@ pub(super) fn troubled(address: &Address, what: &str) -> Error {
     Error::unreachable(format!("the Redis at {address} {what}"))
 }
 
+/// NOPERM inside a script, in the words of Redis 7.0 and of later ones.
+const IN_A_SCRIPT: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+
 /// What somebody has to change first.
 fn refusal(error: &RedisError) -> Option<&'static str> {
+    const PERMISSION: &str = "doesn't permit our user what a lock needs; see docs/lock.md for the ACL";
     const LOGIN: &str = "refuses our user or password; see --store-password-file";
     match error.kind() {
         ErrorKind::AuthenticationFailed => Some(LOGIN),
         _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => Some(LOGIN),
-        ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            Some("doesn't permit our user what a lock needs; see docs/lock.md for the ACL")
+        ErrorKind::Server(ServerErrorKind::NoPerm) => Some(PERMISSION),
+        _ if error.detail().is_some_and(|detail| IN_A_SCRIPT.iter().any(|words| detail.contains(words))) => {
+            Some(PERMISSION)
+        }
+        ErrorKind::Io if error.to_string().contains("invalid peer certificate") => {
+            Some("has a certificate that isn't trusted; see --store-ca")
         }
         ErrorKind::InvalidClientConfig => Some("can't be connected to as it was asked for"),
         _ => None,

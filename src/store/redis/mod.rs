@@ -116,17 +116,26 @@ impl LockStore for RedisStore {
     fn break_lock(&self, key: &Key, fence: Option<u64>) -> Result<Broken, Error> {
         let names = Arc::new(Names::of(key));
         let answers = self.ask_all(&Ask::Break { fence }, &names)?;
-        let mut broken = None;
-        let mut other = None;
+        let (mut broken, mut other, mut count) = (None, None, 0);
         for answer in answers.iter().flatten().flatten() {
             match answer {
-                Answer::Broken(seen) => broken = Some(holder(key, seen)?),
+                Answer::Broken(seen) => {
+                    broken = Some(holder(key, seen)?);
+                    count += 1;
+                }
                 Answer::Seen(seen) if seen.kind != "none" => other = Some(holder(key, seen)?),
                 _ => {}
             }
         }
         if let Some(holder) = broken {
-            return Ok(Broken::From(holder));
+            let all = self.nodes.count();
+            if count >= self.nodes.majority() {
+                return Ok(Broken::From(holder));
+            }
+            return Err(Error::unreachable(format!(
+                "lock {key} was taken from {holder} on {count} of {all} nodes, which is no majority; \
+                 look again when the others answer"
+            )));
         }
         if let Some(holder) = other {
             let its = holder

@@ -17,15 +17,30 @@ const COUNTER_MS: u64 = 365 * 24 * 3600 * 1000;
 // All: KEYS are lock, fence, record. Written for few calls and no closures: what
 // a script does beyond its calls is what a lock costs beyond its round trips.
 // `pcall` gives a table for a key of another type, which is no value of ours and
-// no number; a counter beyond 2^53 is garbage, not a fence.
+// no number, and also for a key that the server doesn't let us read: that is the
+// answer then. A counter beyond 2^53 is garbage, not a fence.
+
+/// A value that isn't ours: is it one at all?
+macro_rules! not_ours {
+    () => {
+        "
+  if type(value) == 'table' then
+    if not string.find(value['err'], 'WRONGTYPE', 1, true) then return value end
+    value = false
+  end
+"
+    };
+}
 
 /// ARGV: value, ttl, holder's words, counter's ttl.
-const TAKE: &str = "
+const TAKE: &str = concat!(
+    "
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   local value = redis.pcall('GET', KEYS[1])
-  if value ~= ARGV[1] then
+  if value ~= ARGV[1] then",
+    not_ours!(),
+    "
     local record = redis.pcall('GET', KEYS[3])
-    if type(value) == 'table' then value = false end
     if type(record) == 'table' then record = false end
     return {0, redis.call('TYPE', KEYS[1])['ok'], redis.call('PTTL', KEYS[1]), value, record}
   end
@@ -40,35 +55,56 @@ local text = string.format('%.0f', fence)
 redis.call('SET', KEYS[2], text, 'PX', ARGV[4])
 redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. text .. ' held ' .. ARGV[3], 'PX', ARGV[2])
 return fence
-";
+"
+);
 
 /// ARGV: value, ttl, holder's words, counter's ttl, the fence it shall be at
 /// least. A node where the key is gone takes it again if `RESTORE` comes first.
-const RAISE: &str = "
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+const RAISE: &str = concat!(
+    "
+local value = redis.pcall('GET', KEYS[1])
+if value ~= ARGV[1] then",
+    not_ours!(),
+    "
+  return 0
+end
 local last = redis.pcall('GET', KEYS[2])
 last = type(last) == 'string' and tonumber(last) or 0
 if last < tonumber(ARGV[5]) or last >= 9007199254740991 then redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[4]) end
 redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. ARGV[5] .. ' held ' .. ARGV[3], 'PX', ARGV[2])
 return 1
-";
+"
+);
 
 /// Before `RAISE`, with its ARGV: takes the key again if nobody else has. Only
 /// for one node of several, while a majority of them is held.
 const RESTORE: &str = "redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])";
 
 /// ARGV: value, ttl, counter's ttl. Answers 1 kept, 0 gone, 2 somebody else's.
-const RENEW: &str = "
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return redis.call('EXISTS', KEYS[1]) * 2 end
+const RENEW: &str = concat!(
+    "
+local value = redis.pcall('GET', KEYS[1])
+if value ~= ARGV[1] then",
+    not_ours!(),
+    "
+  return redis.call('EXISTS', KEYS[1]) * 2
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 redis.call('PEXPIRE', KEYS[3], ARGV[2])
 return 1
-";
+"
+);
 
 /// ARGV: value, how long it stays taken, channel. Answers as RENEW.
-const GIVE_BACK: &str = "
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return redis.call('EXISTS', KEYS[1]) * 2 end
+const GIVE_BACK: &str = concat!(
+    "
+local value = redis.pcall('GET', KEYS[1])
+if value ~= ARGV[1] then",
+    not_ours!(),
+    "
+  return redis.call('EXISTS', KEYS[1]) * 2
+end
 if ARGV[2] ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   local record = redis.pcall('GET', KEYS[3])
@@ -80,14 +116,18 @@ else
 end
 redis.pcall('PUBLISH', ARGV[3], '')
 return 1
-";
+"
+);
 
 /// ARGV: look, or the fence that its holder must have, or nothing; channel.
 /// Answers whether it was taken, type, time to live, value, record.
-const LOOK_OR_BREAK: &str = "
+const LOOK_OR_BREAK: &str = concat!(
+    "
 local kind = redis.call('TYPE', KEYS[1])['ok']
 local value, record = redis.pcall('GET', KEYS[1]), redis.pcall('GET', KEYS[3])
-if type(value) == 'table' then value = false end
+",
+    not_ours!(),
+    "
 if type(record) == 'table' then record = false end
 local seen = {0, kind, redis.call('PTTL', KEYS[1]), value, record}
 if kind ~= 'string' or ARGV[1] == 'look' then return seen end
@@ -96,7 +136,8 @@ redis.call('DEL', KEYS[1], KEYS[3])
 redis.pcall('PUBLISH', ARGV[2], '')
 seen[1] = 1
 return seen
-";
+"
+);
 
 /// What is asked of one server.
 #[derive(Clone, Debug)]
