@@ -63,8 +63,8 @@
 //! **[`process`]**: a command under a keeper, so that its whole tree ends with
 //! the run, whoever is killed. Its programs call [`process::keeper_entry`] first.
 //!
-//! **[`store`]**: where locks are kept. Today a directory; a [`store::StoreUrl`]
-//! names it, a [`store::Key`] names the lock.
+//! **[`store`]**: where locks are kept: a directory, or a Redis of any shape. A
+//! [`store::StoreUrl`] names it, a [`store::Key`] names the lock.
 //!
 #![cfg_attr(
     feature = "http",
@@ -72,7 +72,7 @@
 )]
 //!
 //! **[`lock`]**: a lock that is held, as a value: its fence, its validity, its
-//! release.
+//! renewal, its release or loss.
 //!
 //! ```
 //! use towpath::lock::{Acquired, Locks, Request};
@@ -111,7 +111,8 @@
 #![cfg_attr(feature = "http", doc = "**[`live`]**: a stream of lines served live to its proven end, and its reader.")]
 //!
 //! **[`job`]**: all of it together: a command under a lease, with its output,
-//! its time limit and its [`job::Outcome`].
+//! its time limit and its [`job::Outcome`]; and [`job::Lead`], a command that runs
+//! while this host is the leader.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -134,7 +135,8 @@
 //!
 //! They only add API, and are on by default: `cli` (the command), `http` (the
 //! HTTP client and server, `live`; `run --ping`, `run --listen`, `watch`,
-//! `logs`), `tls` (`https://` in both).
+//! `logs`), `redis` (locks across hosts), `tls` (`https://` in client and server,
+//! `rediss://`).
 //!
 //! # Errors and panics
 //!
