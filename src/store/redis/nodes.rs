@@ -168,7 +168,7 @@ pub(super) fn random_value() -> Result<String, Error> {
     // 16 bytes come whole, or not at all (getrandom(2)).
     getrandom(&mut bytes, GetRandomFlags::empty())
         .map_err(|error| Error::unreachable("the system gives no random numbers for a lock").because(error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// The holder that a node has seen; an error if what it has is no lock.
