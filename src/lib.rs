@@ -103,6 +103,8 @@
 //!
 //! [`flow::tail`] gives one stream to many readers, each at its own pace.
 //!
+#![cfg_attr(feature = "form", doc = "**[`form`]**: `multipart/form-data`, read strictly and written as browsers do.")]
+//!
 #![cfg_attr(
     feature = "http",
     doc = "**[`http`]**: a server, a thread a connection, whose replies go on and end provably."
@@ -133,10 +135,10 @@
 //!
 //! # Features
 //!
-//! They only add API, and are on by default: `cli` (the command), `http` (the
-//! HTTP client and server, `live`; `run --ping`, `run --listen`, `watch`,
-//! `logs`), `redis` (locks across hosts), `tls` (`https://` in client and server,
-//! `rediss://`).
+//! They only add API, and are on by default: `cli` (the command), `form`
+//! (`multipart/form-data`), `http` (the HTTP client and server, `live`;
+//! `run --ping`, `run --listen`, `watch`, `logs`), `redis` (locks across hosts),
+//! `tls` (`https://` in client and server, `rediss://`).
 //!
 //! # Errors and panics
 //!
@@ -160,6 +162,8 @@ pub struct Readme;
 pub mod client;
 pub mod clock;
 pub mod flow;
+#[cfg(feature = "form")]
+pub mod form;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod job;
