@@ -9,6 +9,14 @@ mod flow_merge;
 mod flow_rotation;
 mod flow_tags;
 mod flow_tail;
+#[cfg(feature = "form")]
+mod form_body;
+#[cfg(feature = "form")]
+mod form_compile;
+#[cfg(all(feature = "form", feature = "http"))]
+mod form_peers;
+#[cfg(feature = "form")]
+mod form_reader;
 mod house;
 #[cfg(feature = "http")]
 mod http_access;
