@@ -3,7 +3,7 @@
 use super::parameters::{self, Parameters};
 
 /// The longest boundary (RFC 2046, section 5.1.1).
-const MAX_CHARACTERS: usize = 70;
+pub(super) const MAX_CHARACTERS: usize = 70;
 
 /// What stands between the parts of a body: 1 to 70 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -202,7 +202,7 @@ fn reads_ours(mut command: Command, quoted: &str) {
     assert!(out.status.success());
     sent.unwrap();
     let lines = String::from_utf8(out.stdout).unwrap();
-    let got: Vec<[String; 3]> = lines.lines().map(|line| of_json(line)).collect();
+    let got: Vec<[String; 3]> = lines.lines().map(of_json).collect();
     let line = |name: &str, file: &str, content: &[u8]| [name.to_owned(), file.to_owned(), hex(content)];
     let want = [
         line("file", "a;b.txt", &content()),
