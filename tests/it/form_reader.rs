@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
+use proptest::prelude::*;
 use towpath::form::{Boundary, Error, ErrorKind, Limit, Limits, Reader, Rule};
 
 /// What a part was.
@@ -345,4 +346,32 @@ fn no_read_asks_for_more_than_the_buffer_holds() {
     };
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     assert!(passed > 49_000_000, "{passed}");
+}
+
+/// What a form is made of, in any order: mostly it is none.
+fn scraps() -> impl Strategy<Value = String> {
+    let scrap = prop_oneof![
+        4 => Just("\r\n--bound\r\n".to_owned()),
+        4 => Just(format!("{FIELD}\r\n\r\n")),
+        2 => Just(format!("{FIELD}; filename=\"a\"\r\n\r\n")),
+        1 => Just(format!("{FIELD}; filename=\"\"\r\nX: y\r\n\r\n")),
+        2 => Just("\r\n--bound--".to_owned()),
+        8 => prop_oneof!["\r\n", "\n", "\r", "-", "--", "--bound", " ", "x", ":"],
+    ];
+    proptest::collection::vec(scrap, 0..12).prop_map(|scraps| scraps.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_split_of_the_bytes_changes_what_is_read_or_what_is_wrong(rest in scraps(), begun in any::<bool>()) {
+        let body = if begun { format!("--bound\r\n{FIELD}\r\n\r\n{rest}") } else { rest };
+        let said = |result: Result<Vec<Got>, Error>| result.map_err(|error| error.to_string());
+        let want = said(read(&body));
+        for step in 1..=body.len() {
+            prop_assert_eq!(&said(drip(body.as_bytes(), &[], step)), &want, "{} bytes at a time", step);
+        }
+        for at in 0..body.len() {
+            prop_assert_eq!(&said(drip(body.as_bytes(), &[at], usize::MAX)), &want, "split at {}", at);
+        }
+    }
 }
