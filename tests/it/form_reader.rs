@@ -196,6 +196,15 @@ fn after_an_error_there_are_errors_only() {
 }
 
 #[test]
+fn a_head_that_is_wrong_is_not_read_on_from_its_middle() {
+    let body = with_headers(&format!("no colon\r\n{FIELD}"));
+    let mut reader = Reader::new(body.as_bytes(), boundary(), Limits::default());
+    for _ in 0..2 {
+        assert!(matches!(reader.next_part().unwrap_err().kind(), ErrorKind::Rule(Rule::Header)));
+    }
+}
+
+#[test]
 fn the_bodys_own_error_is_passed_on() {
     struct Failing;
     impl Read for Failing {
