@@ -10,7 +10,7 @@ use serde_json::Value;
 #[cfg(feature = "http")]
 use super::feeding::Feeding;
 #[cfg(feature = "http")]
-use super::listen::{Bound, Listen, Served, end_of, run_of};
+use super::listen::{ADDRESS_WITHIN, Bound, Listen, Served, end_of, run_of};
 use super::outcome::Outcome;
 #[cfg(feature = "http")]
 use super::outcome::Verdict;
@@ -32,6 +32,9 @@ pub(super) struct Audience {
     pings: Option<Pings>,
     #[cfg(feature = "http")]
     bound: Option<Bound>,
+    /// How long to try again for an address that is another run's still.
+    #[cfg(feature = "http")]
+    patience: Duration,
     #[cfg(feature = "http")]
     served: Option<Served>,
     /// The lines on their way to watchers; the pump has it too.
@@ -66,6 +69,9 @@ impl Audience {
     /// a place that is ours.
     pub(super) fn prepare(&mut self, job: &mut Job) {
         self.bound = job.listen.take().map(Listen::bind);
+        if job.once.as_ref().is_some_and(|once| !once.wait.is_zero()) {
+            self.patience = ADDRESS_WITHIN;
+        }
     }
 
     /// Lets watchers in, and tells the monitor of the start.
@@ -74,7 +80,7 @@ impl Audience {
             pings.start();
         }
         let sources = STREAMS.map(str::to_owned).to_vec();
-        let begun = self.bound.take().and_then(|bound| bound.begin(run_of(outcome), sources));
+        let begun = self.bound.take().and_then(|bound| bound.begin(run_of(outcome), sources, self.patience));
         (self.served, self.feeding) = begun.map(|(served, feed)| (served, Feeding::new(feed))).unzip();
     }
 

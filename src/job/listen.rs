@@ -9,7 +9,7 @@ use crossbeam_channel::{after, select};
 
 use super::Outcome;
 use super::signals::{Heard, Leaving};
-use crate::clock::rfc3339;
+use crate::clock::{Moment, rfc3339};
 use crate::flow::tail::Feed;
 use crate::http::{Address, Config, Server, Stopper};
 use crate::live::{Broadcast, End, Record, Run};
@@ -21,6 +21,13 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Beyond that, how long the server may take to end, connections being cut.
 const SERVER_ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a run that waited for another's end waits for its address too, which
+/// the other still has while its readers get their end.
+pub(super) const ADDRESS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Between two tries.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where a run can be watched.
 pub struct Listen {
@@ -60,6 +67,19 @@ impl Listen {
         Server::bind(&self.address, self.config.clone().stop_time(END_WITHIN))
     }
 
+    fn server_within(&self, patience: Duration) -> io::Result<Server> {
+        let until = Moment::now() + patience;
+        loop {
+            match self.server() {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && !until.has_passed() => {
+                    // An address that comes free tells nobody.
+                    std::thread::sleep(TRY_AGAIN.min(until.remaining()));
+                }
+                server => return server,
+            }
+        }
+    }
+
     fn url(&self, server: &Server) -> String {
         self.advertise.clone().unwrap_or_else(|| url_of(server.local_address(), &self.config))
     }
@@ -78,10 +98,12 @@ impl Bound {
     }
 
     /// Serves the run, whose lines' tags are indices into `sources`. `None`,
-    /// once it was told why, if that can't be.
-    pub(super) fn begin(self, run: Run, sources: Vec<String>) -> Option<(Served, Feed<Record>)> {
+    /// once it was told why, if that can't be. An address that wasn't ours is
+    /// tried again for up to `patience`: the run before may be sending its readers home.
+    pub(super) fn begin(self, run: Run, sources: Vec<String>, patience: Duration) -> Option<(Served, Feed<Record>)> {
         let Bound { listen, server } = self;
-        let began = server.map_or_else(|| listen.server(), Ok).and_then(|server| serve(&listen, server, run, sources));
+        let server = server.map_or_else(|| listen.server_within(patience), Ok);
+        let began = server.and_then(|server| serve(&listen, server, run, sources));
         match began {
             Ok((served, feed)) => {
                 (listen.told)(Ok(&served.url));

@@ -160,7 +160,7 @@ impl Logs {
             None => (None, None),
             Some(listen) => {
                 let run = run_here(name.clone(), self.words(), None, SystemTime::now());
-                match listen.bind().begin(run, self.tag_names()) {
+                match listen.bind().begin(run, self.tag_names(), Duration::ZERO) {
                     Some((served, feed)) => (Some(served), Some(feed)),
                     None => return LogsEnd { not_served: true, ..LogsEnd::default() },
                 }
