@@ -52,19 +52,18 @@ fn waiting(label: &str, arguments: &[&str], place: Place, works: Result<(), Stri
         works.clone()?;
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut child = command(&arguments).spawn().map_err(|error| format!("{}: {error}", arguments[0]))?;
-        let held = settled();
+        let held = settled(child.id() as i32);
         end(&mut child);
         held.map(|(anonymous, peak)| vec![anonymous, peak])
     })
 }
 
 /// RssAnon and VmHWM in KiB, once the command runs and RssAnon stands still.
-fn settled() -> Result<(f64, f64), String> {
+fn settled(root: i32) -> Result<(f64, f64), String> {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut last = None;
     while Instant::now() < deadline {
-        let (commands, holders): (Vec<_>, Vec<_>) =
-            descendants().into_iter().partition(|process| process.name == "sleep");
+        let (commands, holders): (Vec<_>, Vec<_>) = tree(root).into_iter().partition(|process| process.name == "sleep");
         if !commands.is_empty() {
             let sum = |field| holders.iter().map(|process| status_kib(process.pid, field)).sum::<f64>();
             let now = (sum("RssAnon:"), sum("VmHWM:"));
@@ -85,15 +84,13 @@ struct Process {
     name: String,
 }
 
-/// Every process below this one.
-fn descendants() -> Vec<Process> {
+/// A process and every one below it; the bench has others, as its Redis.
+fn tree(root: i32) -> Vec<Process> {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let mut others: Vec<_> = entries.filter_map(|entry| process(entry.file_name().to_str()?)).collect();
     let mut found: Vec<Process> = Vec::new();
-    let own = std::process::id() as i32;
     loop {
-        let is_below =
-            |process: &Process| process.parent == own || found.iter().any(|above| above.pid == process.parent);
+        let is_below = |process: &Process| process.pid == root || found.iter().any(|above| above.pid == process.parent);
         let (below, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(is_below);
         if below.is_empty() {
             return found;
@@ -122,7 +119,7 @@ pub(crate) fn status_kib(pid: i32, field: &str) -> f64 {
 fn end(child: &mut Child) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
-        for command in descendants().iter().filter(|process| process.name == "sleep") {
+        for command in tree(child.id() as i32).iter().filter(|process| process.name == "sleep") {
             let _ = Pid::from_raw(command.pid).map(|pid| kill_process(pid, Signal::TERM));
         }
         if child.try_wait().unwrap().is_some() {
