@@ -46,6 +46,23 @@ fn a_lock_in_an_empty_root_directory_needs_a_store_that_can_be_made() {
     assert_eq!(root.entries(), ["locks", "towpath"]);
 }
 
+/// The other tests run a debug build, in which clap checks more.
+#[test]
+fn a_release_build_takes_every_commands_own_flags() {
+    let Some(root) = Root::with_towpath() else { return };
+    let store = ["--store", "file:/locks"];
+    let status = root.run(&[&["/towpath", "lock", "status", "demo"][..], &store].concat());
+    assert_ended(&status, 0);
+    assert!(text(&status.stdout).ends_with(": free\n"), "{status:?}");
+    let lead = [&["/towpath", "lead", "demo", "--on-exit", "end"][..], &store, &["--", "/towpath", "--version"]];
+    assert_ended(&root.run(&lead.concat()), 0);
+    let watch = root.run(&["/towpath", "watch", "--retry", "0s", "--ca", "/none", "http://127.0.0.1:1"]);
+    assert!(text(&watch.stderr).contains("--ca /none"), "{watch:?}");
+    let useless = root.run(&["/towpath", "run", "--wait", "1s", "--", "/towpath", "--version"]);
+    assert_ended(&useless, 2);
+    assert!(text(&useless.stderr).contains("--wait does nothing without --once"), "{useless:?}");
+}
+
 #[test]
 fn a_timeout_ends_the_whole_tree_where_there_is_no_proc() {
     let Some(root) = Root::with_towpath() else { return };

@@ -78,7 +78,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Subcomm
     };
     let mut command = with_settings(Cli::command(), &settings);
     let matches = command.try_get_matches_from_mut(&arguments).map_err(|error| refused(&error, &arguments))?;
-    refuse_useless(&matches)?;
+    refuse_useless(&command, &matches)?;
     Cli::from_arg_matches(&matches).map(|cli| cli.subcommand).map_err(|error| refused(&error, &arguments))
 }
 
@@ -174,16 +174,18 @@ const NEEDED: [(&str, &str, &[&str]); 4] = [
 
 /// A flag on the command line that does nothing without another is a mistake;
 /// the same in the settings is a default for the runs that use it.
-fn refuse_useless(matches: &clap::ArgMatches) -> Result<(), Refused> {
+fn refuse_useless(command: &clap::Command, matches: &clap::ArgMatches) -> Result<(), Refused> {
     let Some((name, given)) = matches.subcommand() else { return Ok(()) };
+    // Not asked of the matches: only a debug build of clap tells flags that a command doesn't have.
+    let flags_of = |command: &clap::Command| command.get_arguments().map(|it| it.get_id().to_string()).collect();
+    let known: Vec<String> = command.find_subcommand(name).map(flags_of).unwrap_or_default();
+    let has = |flag: &str| known.iter().any(|known| known == flag);
     for (needed, how, flags) in NEEDED {
-        if given.try_contains_id(needed).unwrap_or(true) {
+        if !has(needed) || given.contains_id(needed) {
             continue;
         }
-        for flag in flags {
-            // The ids of flags that this command doesn't have are errors, and aren't given.
-            let is_known = given.try_contains_id(flag).is_ok();
-            if is_known && given.value_source(flag) == Some(clap::parser::ValueSource::CommandLine) {
+        for flag in flags.iter().filter(|flag| has(flag)) {
+            if given.value_source(flag) == Some(clap::parser::ValueSource::CommandLine) {
                 let flag = flag.replace('_', "-");
                 return Err(Refused::Wrong(format!("--{flag} does nothing without {how}; see towpath {name} --help")));
             }
