@@ -1,9 +1,36 @@
-//! Ends that aren't ours alone: a file's limit, and Ctrl-C.
+//! Before and after a command: signals, a file's limit, and ends that aren't ours alone.
 
 use std::io;
+use std::process::ExitCode;
 
 use rustix::process::{Signal, kill_current_process_group};
-use signal_hook::consts::SIGINT;
+use signal_hook::consts as sig;
+use towpath::job::exit_code;
+use towpath::process::adopt_orphans;
+use towpath::thread::signals::Signals;
+
+use crate::voice;
+
+/// What a run has to do with.
+const SIGNALS: [i32; 9] = [
+    sig::SIGHUP,
+    sig::SIGINT,
+    sig::SIGQUIT,
+    sig::SIGTERM,
+    sig::SIGTSTP,
+    sig::SIGCONT,
+    sig::SIGWINCH,
+    sig::SIGUSR1,
+    sig::SIGUSR2,
+];
+
+/// Gets ready to run commands: their signals, or the exit code once it was said why not.
+pub(crate) fn prepare() -> Result<Signals, ExitCode> {
+    outlive_file_limit().and_then(|()| adopt_orphans()).and_then(|()| Signals::listen(&SIGNALS)).map_err(|error| {
+        voice::error(&format!("can't prepare to run a command: {error}"));
+        ExitCode::from(exit_code::INTERNAL)
+    })
+}
 
 /// A file of ours that reaches `ulimit -f` is a file that is full, not our end.
 /// A command doesn't inherit the handler.
@@ -21,6 +48,6 @@ pub(crate) fn pass_on_interrupt(interrupted: bool, alone: bool) {
     }
     if interrupted {
         // It doesn't come back.
-        let _: io::Result<()> = signal_hook::low_level::emulate_default_handler(SIGINT);
+        let _: io::Result<()> = signal_hook::low_level::emulate_default_handler(sig::SIGINT);
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 #[cfg(feature = "http")]
 use towpath::client::Trust;
 use towpath::flow::Filter;
-use towpath::job::with_causes;
+use towpath::job::{Unfit, with_causes};
 
 /// `--include` and `--exclude`.
 pub(crate) fn filter(include: &[String], exclude: &[String]) -> Result<Filter, String> {
@@ -23,5 +23,13 @@ pub(crate) fn trust(ca: Option<&Path>) -> Result<Trust, String> {
     match ca {
         Some(path) => Trust::in_file(path).map_err(|error| format!("--ca {}: {error}", path.display())),
         None => Ok(Trust::default()),
+    }
+}
+
+/// A ttl and a grace that don't fit.
+pub(crate) fn unfit(unfit: &Unfit) -> String {
+    match unfit {
+        Unfit::GraceTooLong { .. } => format!("--kill-after: {unfit}"),
+        _ => format!("--ttl: {unfit}"),
     }
 }

@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use towpath::clock::{format_duration, parse_duration};
-use towpath::job::{Job, LEAD_TTL, Lead, OnExit, Outcome, Step, Unfit, Verdict, exit_code, with_causes};
+use towpath::job::{Job, LEAD_TTL, Lead, OnExit, Outcome, Step, Verdict, exit_code, with_causes};
 use towpath::lock::Request;
-use towpath::process::{Status, adopt_orphans};
+use towpath::process::Status;
 use towpath::store::Key;
-use towpath::thread::signals::Signals;
 
 #[cfg(feature = "http")]
 use crate::cli::ListenArguments;
-use crate::ending::{outlive_file_limit, pass_on_interrupt};
-use crate::run::SIGNALS;
+use crate::ending::{pass_on_interrupt, prepare};
 use crate::store::StoreArguments;
-use crate::voice;
 use crate::words::Words;
+use crate::{flags, voice};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -89,16 +87,18 @@ pub(crate) fn lead(arguments: LeadArguments) -> ExitCode {
             return ExitCode::from(exit_code::USAGE);
         }
     };
-    let signals = match outlive_file_limit().and_then(|()| adopt_orphans()).and_then(|()| Signals::listen(&SIGNALS)) {
+    let signals = match prepare() {
         Ok(signals) => signals,
-        Err(error) => {
-            voice::error(&format!("can't prepare to run a command: {error}"));
-            return ExitCode::from(exit_code::INTERNAL);
-        }
+        Err(code) => return code,
     };
     let outcome = lead.run(signals.receiver());
-    if let Verdict::Store(error) = &outcome.verdict {
-        voice::error(&format!("can't lead: {}", with_causes(error)));
+    // A term's end was told as a step.
+    match &outcome.verdict {
+        Verdict::Store(error) => voice::error(&format!("can't lead: {}", with_causes(error))),
+        Verdict::Essential { thread, .. } if outcome.started.is_none() => {
+            voice::error(&format!("can't lead: towpath's thread {thread} died"));
+        }
+        _ => {}
     }
     pass_on_interrupt(outcome.interrupted, outcome.interrupted_alone);
     ExitCode::from(outcome.exit_code(exit_code::HELD))
@@ -133,10 +133,7 @@ fn lead_of(arguments: LeadArguments) -> Result<Lead, String> {
     if let Some(listen) = crate::listen::listen(arguments.live, "it stands by and leads all the same")? {
         lead = lead.listen(listen);
     }
-    lead.check().map_err(|unfit| match unfit {
-        Unfit::GraceTooLong { .. } => format!("--kill-after: {unfit}"),
-        _ => format!("--ttl: {unfit}"),
-    })?;
+    lead.check().map_err(|unfit| flags::unfit(&unfit))?;
     Ok(lead)
 }
 

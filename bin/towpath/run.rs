@@ -2,37 +2,22 @@
 
 use std::process::ExitCode;
 
-use signal_hook::consts as sig;
 #[cfg(feature = "http")]
 use towpath::client::Target;
 use towpath::clock::format_duration;
 #[cfg(feature = "http")]
 use towpath::job::PingTo;
-use towpath::job::{IfUnreachable, Job, Once, Unfit, exit_code, with_causes};
+use towpath::job::{IfUnreachable, Job, Once, exit_code, with_causes};
 use towpath::lock::Request;
-use towpath::process::{adopt_orphans, missing_here};
+use towpath::process::missing_here;
 use towpath::store::Key;
-use towpath::thread::signals::Signals;
 
 use crate::cli::{RunArguments, Unreachable};
-use crate::ending::{outlive_file_limit, pass_on_interrupt};
+use crate::ending::{pass_on_interrupt, prepare};
 #[cfg(feature = "http")]
 use crate::listen;
 use crate::words::Words;
 use crate::{flags, voice};
-
-/// What a run has to do with.
-pub(crate) const SIGNALS: [i32; 9] = [
-    sig::SIGHUP,
-    sig::SIGINT,
-    sig::SIGQUIT,
-    sig::SIGTERM,
-    sig::SIGTSTP,
-    sig::SIGCONT,
-    sig::SIGWINCH,
-    sig::SIGUSR1,
-    sig::SIGUSR2,
-];
 
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     voice::begin(arguments.verbose);
@@ -45,12 +30,9 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             return ExitCode::from(exit_code::USAGE);
         }
     };
-    let signals = match outlive_file_limit().and_then(|()| adopt_orphans()).and_then(|()| Signals::listen(&SIGNALS)) {
+    let signals = match prepare() {
         Ok(signals) => signals,
-        Err(error) => {
-            voice::error(&format!("can't prepare to run a command: {error}"));
-            return ExitCode::from(exit_code::INTERNAL);
-        }
+        Err(code) => return code,
     };
     if verbose {
         missing_here().into_iter().for_each(voice::note);
@@ -109,10 +91,7 @@ fn job(arguments: RunArguments) -> Result<Job, String> {
         let trust = flags::trust(None)?;
         job = job.ping(PingTo { target, trust });
     }
-    job.check().map_err(|unfit| match unfit {
-        Unfit::GraceTooLong { .. } => format!("--kill-after: {unfit}"),
-        _ => format!("--ttl: {unfit}"),
-    })?;
+    job.check().map_err(|unfit| flags::unfit(&unfit))?;
     Ok(job)
 }
 
