@@ -110,6 +110,11 @@
     doc = "**[`http`]**: a server, a thread a connection, whose replies go on and end provably."
 )]
 //!
+#![cfg_attr(
+    all(feature = "form", feature = "http"),
+    doc = "**[`inbox`]**: files received and given back; each is there whole, or not at all."
+)]
+//!
 #![cfg_attr(feature = "http", doc = "**[`live`]**: a stream of lines served live to its proven end, and its reader.")]
 //!
 //! **[`job`]**: all of it together: a command under a lease, with its output,
@@ -166,6 +171,8 @@ pub mod flow;
 pub mod form;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(all(feature = "form", feature = "http"))]
+pub mod inbox;
 pub mod job;
 #[cfg(feature = "http")]
 pub mod live;

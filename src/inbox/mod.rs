@@ -1,0 +1,16 @@
+//! Files received and given back: a folder in which a file is there whole or
+//! not at all.
+//!
+//! What it promises:
+//!
+//! * *An upload that was acknowledged is there*: its length is right, it is
+//!   synced to the disk with its folder, and only then has it a name.
+//! * *One that wasn't is not*: nothing partial ever has a final name, whoever is
+//!   killed, and what was there before is untouched until it is replaced whole.
+//! * *Names stay in the folder*: a [`Name`](folder::Name) is one component, and
+//!   no symbolic link is followed.
+//!
+//! Where it ends: one folder, no folders within; who may send and fetch is for
+//! the server in front to say.
+
+pub mod folder;
