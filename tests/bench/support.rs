@@ -2,8 +2,12 @@
 
 #![allow(dead_code, unused_imports)] // the tests use the rest
 
+#[path = "../support/certificates.rs"]
+pub(crate) mod certificates;
 #[path = "../support/groups.rs"]
 pub(crate) mod groups;
+#[path = "../support/port.rs"]
+pub(crate) mod port;
 #[path = "../support/process.rs"]
 pub(crate) mod process;
 #[path = "../support/redis/mod.rs"]

@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "docker")]
+mod docker_fixtures;
 mod flow_follow;
 mod flow_merge;
 mod flow_rotation;

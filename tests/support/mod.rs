@@ -3,14 +3,18 @@
 
 #[cfg(feature = "http")]
 pub(crate) mod browser;
+pub(crate) mod certificates;
 #[cfg(feature = "redis")]
 pub(crate) mod dice;
+#[cfg(feature = "docker")]
+pub(crate) mod docker;
 #[cfg(feature = "http")]
 pub(crate) mod fake;
 pub(crate) mod groups;
 #[cfg(feature = "http")]
 pub(crate) mod live;
 pub(crate) mod memory;
+pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;

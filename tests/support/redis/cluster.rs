@@ -1,7 +1,7 @@
 //! A Redis Cluster: three masters with a replica each.
 
+use super::super::port::Port;
 use super::super::wait::{eventually, until};
-use super::port::Port;
 use super::server::Redis;
 use super::settings::Settings;
 

@@ -7,10 +7,8 @@
 //!
 //! A test that starts one begins with `if skipped("redis") { return; }`.
 
-mod certificates;
 mod cluster;
 mod peer;
-mod port;
 mod quorum;
 mod resp;
 mod sentinel;

@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::super::port::Port;
 use super::super::process::Process;
 use super::super::wait::until;
-use super::port::Port;
 use super::resp;
 use super::settings::{OURS, Settings};
 

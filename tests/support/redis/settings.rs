@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::certificates::Certificates;
+use super::super::certificates::Certificates;
 
 /// What the fixtures' own commands are run as, whatever a test makes of the
 /// other users: it may do everything, with any password.

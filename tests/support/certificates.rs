@@ -34,6 +34,19 @@ impl Certificates {
         self.dir.path().join("ca.pem")
     }
 
+    /// A directory with `ca.pem`, `cert.pem` and `key.pem`, as `DOCKER_CERT_PATH`
+    /// names one, for one of the pairs.
+    #[cfg(feature = "docker")]
+    pub(crate) fn for_docker(&self, name: &str) -> PathBuf {
+        let dir = self.dir.path().join(format!("docker-{name}"));
+        std::fs::create_dir(&dir).unwrap();
+        let (certificate, key) = self.pair(name);
+        for (from, to) in [(self.ca(), "ca.pem"), (certificate, "cert.pem"), (key, "key.pem")] {
+            std::fs::copy(from, dir.join(to)).unwrap();
+        }
+        dir
+    }
+
     /// Certificate and key of a server, or of a client.
     pub(crate) fn pair(&self, name: &str) -> (PathBuf, PathBuf) {
         (self.dir.path().join(format!("{name}.pem")), self.dir.path().join(format!("{name}.key")))
