@@ -140,7 +140,8 @@
 //!
 //! # Features
 //!
-//! They only add API, and are on by default: `cli` (the command), `form`
+//! They only add API, and are on by default: `cli` (the command), `docker`
+//! (Docker's Engine API), `form`
 //! (`multipart/form-data`), `http` (the HTTP client and server, `live`;
 //! `run --ping`, `run --listen`, `watch`, `logs`), `redis` (locks across hosts),
 //! `tls` (`https://` in client and server, `rediss://`).
@@ -163,9 +164,11 @@ compile_error!("towpath catches panics to keep their evidence: build it with pan
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "docker", feature = "http"))]
 pub mod client;
 pub mod clock;
+#[cfg(feature = "docker")]
+pub mod docker;
 pub mod flow;
 #[cfg(feature = "form")]
 pub mod form;

@@ -12,6 +12,8 @@ use super::{Target, Token};
 pub struct Trust {
     #[cfg(feature = "tls")]
     roots: Option<Vec<ureq::tls::Certificate<'static>>>,
+    #[cfg(feature = "tls")]
+    shown: Option<ureq::tls::ClientCert>,
 }
 
 impl Trust {
@@ -32,7 +34,7 @@ impl Trust {
         if roots.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it"));
         }
-        Ok(Trust { roots: Some(roots) })
+        Ok(Trust { roots: Some(roots), shown: None })
     }
 
     /// Without the feature `tls` there is nothing to trust.
@@ -42,6 +44,18 @@ impl Trust {
     #[cfg(not(feature = "tls"))]
     pub fn in_file(_path: &Path) -> io::Result<Trust> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this build has no TLS"))
+    }
+
+    /// The same, with who we are, to a server that asks.
+    #[cfg(feature = "docker")]
+    pub(super) fn showing(mut self, identity: Option<&super::Identity>) -> Trust {
+        #[cfg(feature = "tls")]
+        {
+            self.shown = identity.map(|identity| identity.certificate.clone());
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = identity;
+        self
     }
 }
 
@@ -70,6 +84,35 @@ pub enum Error {
         /// What went wrong.
         source: Box<ureq::Error>,
     },
+}
+
+impl Error {
+    /// The time for it passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Error::Failed { source, .. } if matches!(**source, ureq::Error::Timeout(_)))
+    }
+
+    /// What the operating system said, if it did: `ConnectionRefused`, `NotFound`
+    /// for a socket that isn't there, ...
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Error::Failed { source, .. } => match &**source {
+                ureq::Error::Io(error) => Some(error.kind()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What came isn't HTTP, or isn't within its limits.
+    pub fn is_garbage(&self) -> bool {
+        use ureq::Error::{Http, LargeResponseHeader, Protocol};
+        matches!(self, Error::Failed { source, .. } if matches!(**source, Protocol(_) | Http(_) | LargeResponseHeader(..)))
+    }
+
+    pub(super) fn failed(target: &impl fmt::Display, error: ureq::Error) -> Error {
+        Error::Failed { target: target.to_string(), source: Box::new(without_url(error)) }
+    }
 }
 
 /// A client. Cloning shares its connections.
@@ -150,7 +193,23 @@ pub struct Body {
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        self.reader.read(buffer).map_err(with_kind)
+    }
+}
+
+#[cfg(feature = "docker")]
+impl From<ureq::Body> for Body {
+    fn from(body: ureq::Body) -> Body {
+        Body { reader: body.into_reader() }
+    }
+}
+
+/// ureq's time-outs have no kind of their own among I/O errors.
+fn with_kind(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    match inner {
+        Some(ureq::Error::Timeout(_)) => io::Error::new(io::ErrorKind::TimedOut, error),
+        _ => error,
     }
 }
 
@@ -161,17 +220,26 @@ impl fmt::Debug for Body {
 }
 
 fn build(config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>, trust: &Trust) -> ureq::Agent {
+    finish(config, trust).new_agent()
+}
+
+/// What all agents have in common.
+pub(super) fn finish(
+    config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
+    trust: &Trust,
+) -> ureq::config::Config {
     let config = config.http_status_as_error(false).user_agent(concat!("towpath/", env!("CARGO_PKG_VERSION")));
     #[cfg(feature = "tls")]
-    let config = match &trust.roots {
-        Some(roots) => config.tls_config(
-            ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(roots)).build(),
-        ),
-        None => config,
+    let config = {
+        let mut tls = ureq::tls::TlsConfig::builder().client_cert(trust.shown.clone());
+        if let Some(roots) = &trust.roots {
+            tls = tls.root_certs(ureq::tls::RootCerts::new_with_certs(roots));
+        }
+        config.tls_config(tls.build())
     };
     #[cfg(not(feature = "tls"))]
     let _: &Trust = trust;
-    config.build().new_agent()
+    config.build()
 }
 
 fn answer(
@@ -181,7 +249,7 @@ fn answer(
     match answer {
         Ok(answer) if answer.status().is_success() => Ok(answer),
         Ok(answer) => Err(Error::Status { target: target.to_string(), status: answer.status().as_u16() }),
-        Err(error) => Err(Error::Failed { target: target.to_string(), source: Box::new(without_url(error)) }),
+        Err(error) => Err(Error::failed(target, error)),
     }
 }
 

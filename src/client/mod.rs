@@ -1,12 +1,25 @@
-//! The HTTP client: one agent over ureq, its time-outs and its trust.
+//! The HTTP client: agents over ureq, their time-outs and their trust.
+//!
+//! [`Agent`] asks any server by URL. [`Service`] asks one server, which may be on a
+//! Unix socket, and gives any status as an answer.
 //!
 //! A URL may hold a secret (the path of a monitoring ping, a user's password):
 //! error texts and [`Target`]'s `Debug` name only scheme and host.
 
 mod agent;
+#[cfg(feature = "docker")]
+mod identity;
+#[cfg(feature = "docker")]
+mod service;
 mod target;
 mod token;
+#[cfg(feature = "docker")]
+mod unix;
 
 pub use agent::{Agent, Body, Error, Trust};
+#[cfg(feature = "docker")]
+pub use identity::Identity;
+#[cfg(feature = "docker")]
+pub use service::{Answer, Ask, BodyLimit, Cut, Place, Service};
 pub use target::{InvalidTarget, Target};
 pub use token::{InvalidToken, Token};

@@ -64,10 +64,7 @@ impl Target {
 
     /// Whether it is this very host: what goes there, nobody else can read.
     pub fn is_loopback(&self) -> bool {
-        let host = host_of(self.url.split_once("://").map_or("", |(_, rest)| rest));
-        let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
-        let address = name.trim_start_matches('[').trim_end_matches(']');
-        name == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_loopback(host_of(self.url.split_once("://").map_or("", |(_, rest)| rest)))
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -87,6 +84,13 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({self}/...)")
     }
+}
+
+/// Whether a host, with a port or without, is this very one.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Host and port of what follows the scheme.

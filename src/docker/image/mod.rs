@@ -1,0 +1,5 @@
+//! Images.
+
+mod local;
+
+pub use local::LocalImage;
