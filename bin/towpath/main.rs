@@ -11,8 +11,14 @@ mod listen;
 mod lock;
 #[cfg(feature = "http")]
 mod logs;
+#[cfg(all(feature = "form", feature = "http"))]
+mod progress;
 mod run;
+#[cfg(all(feature = "form", feature = "http"))]
+mod send;
 mod store;
+#[cfg(all(feature = "form", feature = "http"))]
+mod transfer;
 mod voice;
 #[cfg(feature = "http")]
 mod watch;
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
         cli::Subcommand::Logs(arguments) => logs::logs(*arguments),
         #[cfg(feature = "http")]
         cli::Subcommand::Watch(arguments) => watch::watch(&arguments),
+        #[cfg(all(feature = "form", feature = "http"))]
+        cli::Subcommand::Send(arguments) => send::send(&arguments),
         cli::Subcommand::Lead(arguments) => lead::lead(*arguments),
         cli::Subcommand::Lock(arguments) => lock::lock(&arguments),
         cli::Subcommand::Completions { shell } => completions::print(shell),

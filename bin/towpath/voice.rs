@@ -3,8 +3,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 static TALKATIVE: OnceLock<bool> = OnceLock::new();
+
+/// Whether a progress bar is drawn on standard error.
+pub(crate) static BAR: AtomicBool = AtomicBool::new(false);
 
 /// Decides once whether notes are said, and sends the library's log here.
 pub(crate) fn begin(verbose: bool) {
@@ -28,12 +32,14 @@ pub(crate) fn note(line: &str) {
 
 fn say(line: &str) {
     let line = printable(line);
+    // A bar that stands there is drawn anew below.
+    let clear = if BAR.load(Ordering::Relaxed) { "\r\x1b[K" } else { "" };
     // There is nowhere to say that standard error is closed.
-    let _: io::Result<()> = writeln!(io::stderr(), "towpath: {line}");
+    let _: io::Result<()> = writeln!(io::stderr(), "{clear}towpath: {line}");
 }
 
 /// One line for terminals: what others named or sent can't give them orders.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -254,7 +254,7 @@ fn answer(
 }
 
 /// The same error without the URL that some of them carry.
-fn without_url(error: ureq::Error) -> ureq::Error {
+pub(super) fn without_url(error: ureq::Error) -> ureq::Error {
     match error {
         ureq::Error::BadUri(_) => ureq::Error::BadUri("the URL".to_owned()),
         ureq::Error::RequireHttpsOnly(_) => ureq::Error::RequireHttpsOnly("a redirect".to_owned()),

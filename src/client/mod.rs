@@ -7,12 +7,14 @@
 //! error texts and [`Target`]'s `Debug` name only scheme and host.
 
 mod agent;
+mod early;
 #[cfg(feature = "docker")]
 mod identity;
 #[cfg(feature = "docker")]
 mod service;
 mod target;
 mod token;
+mod transfer;
 #[cfg(feature = "docker")]
 mod unix;
 
@@ -23,3 +25,4 @@ pub use identity::Identity;
 pub use service::{Answer, Ask, BodyLimit, Cut, Place, Service};
 pub use target::{InvalidTarget, Target};
 pub use token::{InvalidToken, Token};
+pub use transfer::{Load, Patience, Reply, Transfer, tells_a_secret};

@@ -57,6 +57,67 @@ impl Target {
         Target { url }
     }
 
+    /// The URL that a reference in an answer of this one means (RFC 3986,
+    /// section 5.2, without dot segments). `None` if this program can't go there.
+    pub fn resolve(&self, reference: &str) -> Option<Target> {
+        let reference = reference.split('#').next().unwrap_or("");
+        let (scheme, rest) = self.url.split_once("://")?;
+        let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(authority_end);
+        let path = path.split(['?', '#']).next().unwrap_or("");
+        let url = if reference.contains("://") {
+            reference.to_owned()
+        } else if let Some(elsewhere) = reference.strip_prefix("//") {
+            format!("{scheme}://{elsewhere}")
+        } else if reference.starts_with('/') {
+            format!("{scheme}://{authority}{reference}")
+        } else if reference.starts_with('?') {
+            format!("{scheme}://{authority}{path}{reference}")
+        } else {
+            let directory = path.rfind('/').map_or("/", |slash| &path[..=slash]);
+            format!("{scheme}://{authority}{directory}{reference}")
+        };
+        Target::parse(&url).ok()
+    }
+
+    /// The URL of a name below this one, which ends in a slash. The query stays.
+    pub fn child(&self, name: &str) -> Target {
+        let (path, query) =
+            self.url.split_once('?').map_or((self.url.as_str(), None), |(path, query)| (path, Some(query)));
+        let mut url = path.to_owned();
+        for &byte in name.as_bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                url.push(char::from(byte));
+            } else {
+                url.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        if let Some(query) = query {
+            url.push('?');
+            url.push_str(query);
+        }
+        Target { url }
+    }
+
+    /// Whether both are the same scheme, host and port: what may be told to one
+    /// may be told to the other.
+    pub fn has_origin_of(&self, other: &Target) -> bool {
+        self.is_encrypted() == other.is_encrypted() && self.to_string().eq_ignore_ascii_case(&other.to_string())
+    }
+
+    /// The URL's path, as it is written in it.
+    pub fn path(&self) -> &str {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let path = rest.find(['/', '?', '#']).map_or("", |start| &rest[start..]);
+        path.split(['?', '#']).next().unwrap_or("")
+    }
+
+    /// Whether the URL names a user, and perhaps a password.
+    pub fn has_user(&self) -> bool {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+    }
+
     /// Whether what is sent to it is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.url.starts_with("https://")
@@ -116,6 +177,27 @@ mod tests {
         assert_eq!(joined("http://h/a"), "http://h/a/fail");
         assert_eq!(joined("http://h/a/"), "http://h/a/fail");
         assert_eq!(joined("http://h?x=1"), "http://h/fail?x=1");
+    }
+
+    #[test]
+    fn a_reference_leads_where_browsers_go() {
+        let base = Target::parse("http://h:81/a/b?q#f").unwrap();
+        let to = |reference: &str| base.resolve(reference).unwrap().url;
+        assert_eq!(to("/x"), "http://h:81/x");
+        assert_eq!(to("x?y"), "http://h:81/a/x?y");
+        assert_eq!(to("?y"), "http://h:81/a/b?y");
+        assert_eq!(to("//k/x"), "http://k/x");
+        assert_eq!(to("http://k/x#f"), "http://k/x");
+        assert_eq!(base.resolve("ftp://k/x"), None);
+        assert!(base.has_origin_of(&Target::parse("http://H:81/other").unwrap()));
+        for other in ["https://h:81/", "http://h/", "http://h:82/"] {
+            assert!(!base.has_origin_of(&Target::parse(other).unwrap()), "{other}");
+        }
+        let child = Target::parse("http://h/files/?x=1").unwrap().child("a b;%/ü");
+        assert_eq!(child.url, "http://h/files/a%20b%3B%25%2F%C3%BC?x=1");
+        assert_eq!(base.path(), "/a/b");
+        assert_eq!(Target::parse("http://h").unwrap().path(), "");
+        assert!(Target::parse("http://me@h/").unwrap().has_user() && !Target::parse("http://h/@").unwrap().has_user());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! HTTP over a Unix socket. The one file that names `ureq::unversioned`, whose
+//! HTTP over a Unix socket. One of the two files that name `ureq::unversioned`, whose
 //! traits may change with any release of ureq.
 
 use std::fmt;

@@ -10,7 +10,22 @@
 //! * *Names stay in the folder*: a [`Name`](folder::Name) is one component, and
 //!   no symbolic link is followed.
 //!
+//! [`send`] is the other side: files on their way to any server.
+//!
 //! Where it ends: one folder, no folders within; who may send and fetch is for
 //! the server in front to say.
 
+mod digest;
 pub mod folder;
+mod meter;
+mod retry;
+pub mod send;
+
+pub use digest::Sha;
+pub use meter::Meter;
+pub use retry::Retry;
+
+/// A part of a URL without its `%XX`; `None` if that isn't UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(crate::http::percent_decode(text)?).ok()
+}

@@ -87,6 +87,8 @@ mod run_stalled;
 #[cfg(feature = "redis")]
 mod run_store;
 mod run_terminal;
+#[cfg(all(feature = "form", feature = "http"))]
+mod send;
 mod static_binary;
 mod thread;
 mod two_classes;

@@ -14,6 +14,8 @@ pub(crate) mod groups;
 #[cfg(feature = "http")]
 pub(crate) mod live;
 pub(crate) mod memory;
+#[cfg(all(feature = "form", feature = "http"))]
+pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod proxy;

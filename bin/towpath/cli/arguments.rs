@@ -265,7 +265,7 @@ fn parse_limit(text: &str) -> Result<Duration, String> {
 
 /// A number of bytes: `65536`, `64KiB`, `4MiB`, `1GiB`; `k`, `M`, `G` mean the same.
 #[cfg(feature = "http")]
-fn parse_bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim_end_matches("iB") {

@@ -13,7 +13,7 @@ use arguments::RUN_EXAMPLES;
 #[cfg(feature = "http")]
 use arguments::{LOGS_EXAMPLES, WATCH_EXAMPLES};
 #[cfg(feature = "http")]
-pub(crate) use arguments::{ListenArguments, LogsArguments, WatchArguments};
+pub(crate) use arguments::{ListenArguments, LogsArguments, WatchArguments, parse_bytes};
 pub(crate) use arguments::{RunArguments, Unreachable};
 
 use crate::config::{self, Settings};
@@ -48,6 +48,10 @@ pub(crate) enum Subcommand {
     #[cfg(feature = "http")]
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArguments),
+    /// Send files to a server: in one form, or each by a PUT
+    #[cfg(all(feature = "form", feature = "http"))]
+    #[command(after_help = crate::send::EXAMPLES)]
+    Send(Box<crate::send::SendArguments>),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  towpath completions bash > /etc/bash_completion.d/towpath")]
     Completions {
