@@ -66,6 +66,23 @@ impl Error {
         self
     }
 
+    /// Adds what to do, or what else to know.
+    pub(super) fn hinting(mut self, hint: &str) -> Error {
+        self.text = format!("{}; {hint}", self.text);
+        self
+    }
+
+    /// The same once more, for those who ask again: its causes as text.
+    pub(super) fn again(&self) -> Error {
+        let mut text = self.text.clone();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Error::new(self.kind, text)
+    }
+
     /// What a status means, with the daemon's own words, on one line.
     pub(super) fn refused(doing: &str, status: u16, message: &str) -> Error {
         let kind = match status {

@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 mod image;
 mod settings;
+pub mod show;
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub use container::{
 };
 pub use endpoint::{DEFAULT_SOCKET, Endpoint};
 pub use error::{Error, ErrorKind};
-pub use image::LocalImage;
+pub use image::{Credentials, ImageRef, ImageSummary, InvalidReference, LocalImage, Progress, Pull, PullOptions};
 pub use settings::Settings;
 
 /// The newest version of the API that is spoken here, and the oldest.

@@ -9,6 +9,7 @@ use super::super::{Docker, Error};
 pub struct LocalImage {
     name: String,
     id: String,
+    digests: Vec<String>,
 }
 
 impl LocalImage {
@@ -21,6 +22,12 @@ impl LocalImage {
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    /// Its names with the digests that registries know it by, `busybox@sha256:...`;
+    /// none if it comes from no registry.
+    pub fn digests(&self) -> &[String] {
+        &self.digests
+    }
 }
 
 impl Docker {
@@ -31,6 +38,9 @@ impl Docker {
     pub fn local_image(&self, name: &str) -> Result<LocalImage, Error> {
         let doing = format!("can't use the image {name}");
         let value = self.get(&format!("/images/{}/json", segment(name)), &doing).value()?;
-        Ok(LocalImage { name: name.to_owned(), id: text_at(&value, "Id", &doing)?.to_owned() })
+        let id = text_at(&value, "Id", &doing)?.to_owned();
+        let digests = value["RepoDigests"].as_array().into_iter().flatten();
+        let digests = digests.filter_map(|digest| digest.as_str().map(str::to_owned)).collect();
+        Ok(LocalImage { name: name.to_owned(), id, digests })
     }
 }
