@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+#[cfg(feature = "http")]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts as sig;
 use towpath::job::exit_code;
@@ -36,6 +38,14 @@ pub(crate) fn prepare() -> Result<Signals, ExitCode> {
 /// A command doesn't inherit the handler.
 pub(crate) fn outlive_file_limit() -> io::Result<()> {
     signal_hook::flag::register(libc::SIGXFSZ, std::sync::Arc::default()).map(drop)
+}
+
+/// As many descriptors as this process may have: a server needs two a connection and more.
+#[cfg(feature = "http")]
+pub(crate) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused, there are fewer; clients are told when they run out.
+    let _: rustix::io::Result<()> = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Ends by SIGINT what SIGINT has ended: a shell ends its loop only if we die

@@ -5,13 +5,13 @@ use std::path::Path;
 use towpath::http::{Config, Limits, Token};
 use towpath::job::Listen;
 
-use crate::cli::ListenArguments;
+use crate::cli::{ListenArguments, ServerArguments};
 use crate::voice;
 
 /// Where to serve, if anywhere; `without` says what follows if that can't be.
 pub(crate) fn listen(arguments: ListenArguments, without: &'static str) -> Result<Option<Listen>, String> {
     let Some(address) = arguments.listen.clone() else { return Ok(None) };
-    let config = config(&arguments)?;
+    let config = config(&arguments.server)?;
     let at = address.to_string();
     let told = Box::new(move |told: Result<&str, &std::io::Error>| match told {
         Ok(url) => voice::note(&format!("live at {url}")),
@@ -22,7 +22,7 @@ pub(crate) fn listen(arguments: ListenArguments, without: &'static str) -> Resul
 }
 
 /// The server's settings.
-fn config(arguments: &ListenArguments) -> Result<Config, String> {
+pub(crate) fn config(arguments: &ServerArguments) -> Result<Config, String> {
     let mut limits = Limits::default();
     limits.connections = arguments.max_connections;
     limits.head_time = arguments.header_timeout;
@@ -41,7 +41,7 @@ fn config(arguments: &ListenArguments) -> Result<Config, String> {
 }
 
 #[cfg(feature = "tls")]
-fn with_tls(config: Config, arguments: &ListenArguments) -> Result<Config, String> {
+fn with_tls(config: Config, arguments: &ServerArguments) -> Result<Config, String> {
     match (&arguments.tls_cert, &arguments.tls_key) {
         (None, None) => Ok(config),
         (Some(cert), Some(key)) => towpath::http::Tls::from_pem_files(cert, key)
@@ -52,7 +52,7 @@ fn with_tls(config: Config, arguments: &ListenArguments) -> Result<Config, Strin
 }
 
 #[cfg(not(feature = "tls"))]
-fn with_tls(config: Config, _arguments: &ListenArguments) -> Result<Config, String> {
+fn with_tls(config: Config, _arguments: &ServerArguments) -> Result<Config, String> {
     Ok(config)
 }
 

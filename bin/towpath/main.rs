@@ -16,6 +16,8 @@ mod progress;
 mod run;
 #[cfg(all(feature = "form", feature = "http"))]
 mod send;
+#[cfg(all(feature = "form", feature = "http"))]
+mod serve;
 mod store;
 #[cfg(all(feature = "form", feature = "http"))]
 mod transfer;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         cli::Subcommand::Send(arguments) => send::send(&arguments),
         cli::Subcommand::Lead(arguments) => lead::lead(*arguments),
         cli::Subcommand::Lock(arguments) => lock::lock(&arguments),
+        #[cfg(all(feature = "form", feature = "http"))]
+        cli::Subcommand::Serve(arguments) => serve::serve(*arguments),
         cli::Subcommand::Completions { shell } => completions::print(shell),
     }
 }

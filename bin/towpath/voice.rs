@@ -23,6 +23,12 @@ pub(crate) fn error(line: &str) {
     say(line);
 }
 
+/// What a server did: its log, said always.
+#[cfg(feature = "http")]
+pub(crate) fn event(line: &str) {
+    say(line);
+}
+
 /// Something worth knowing, to whoever watches.
 pub(crate) fn note(line: &str) {
     if TALKATIVE.get().copied().unwrap_or(false) {

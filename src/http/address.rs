@@ -34,6 +34,21 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The URL that others on the network reach it by: of any address, this
+    /// host's name; of a Unix socket, its path.
+    pub fn url(&self, with_tls: bool) -> String {
+        let scheme = if with_tls { "https" } else { "http" };
+        match self {
+            Address::Tcp(address) if address.ip().is_unspecified() => {
+                format!("{scheme}://{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port())
+            }
+            Address::Tcp(address) => format!("{scheme}://{address}"),
+            Address::Unix(_) => self.to_string(),
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = InvalidAddress;
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
+use super::cutter::Cutter;
 use crate::thread::Stop;
 
 /// The way to one client. Its calls come from one handler at a time.
@@ -25,6 +26,12 @@ pub(super) trait Link: Send + Sync {
     /// Whether a reply that is delimited by its connection's end can be cut so
     /// that the client can tell.
     fn can_reset(&self) -> bool;
+
+    /// Whether something can be said before a reply's head.
+    fn can_inform(&self) -> bool;
+
+    /// What ends the connection from another thread; `Unsupported` where it isn't ours.
+    fn cutter(&self) -> io::Result<Cutter>;
 
     /// Makes the reply end so that the client sees that it isn't complete.
     /// `delimited`: it has chunks or a length, so a mere end tells it.

@@ -41,9 +41,34 @@ impl Sent {
     }
 }
 
+/// A piece of a reply's body.
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'p> {
+    /// Bytes at hand.
+    Bytes(&'p [u8]),
+    /// A part of a regular file.
+    File {
+        /// The file; its position is left alone.
+        file: &'p File,
+        /// Where the part begins.
+        offset: u64,
+        /// How many bytes it has; the reply is cut if there turn out to be fewer.
+        length: u64,
+    },
+}
+
+impl Piece<'_> {
+    fn length(&self) -> u64 {
+        match self {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::File { length, .. } => *length,
+        }
+    }
+}
+
 /// What a handler answers with. Nothing is sent before one of the calls that
 /// consume it: [`send`](Reply::send), [`copy`](Reply::copy),
-/// [`file`](Reply::file), [`stream`](Reply::stream).
+/// [`file`](Reply::file), [`pieces`](Reply::pieces), [`stream`](Reply::stream).
 ///
 /// Dropped instead, it is a 500.
 #[must_use = "a reply that is dropped is a 500"]
@@ -165,13 +190,49 @@ impl<'c> Reply<'c> {
     /// # Errors
     /// As [`copy`](Reply::copy).
     pub fn file(self, file: &File, offset: u64, length: u64) -> io::Result<Sent> {
+        self.pieces(&[Piece::File { file, offset, length }])
+    }
+
+    /// Sends pieces one behind the other, as one body whose length is theirs.
+    ///
+    /// # Errors
+    /// As [`copy`](Reply::copy).
+    pub fn pieces(self, pieces: &[Piece<'_>]) -> io::Result<Sent> {
+        let length = pieces.iter().map(Piece::length).fold(0, u64::saturating_add);
         let head = self.sized_head(length)?;
         self.exchange.begin(&mut [IoSlice::new(&head)], 0)?;
-        if self.has_body() {
-            self.exchange.link.write_file(file, offset, length)?;
-            self.exchange.count(length);
+        for piece in pieces.iter().filter(|_| self.has_body()) {
+            match piece {
+                Piece::Bytes(bytes) => self.exchange.link.write(&mut [IoSlice::new(bytes)])?,
+                Piece::File { file, offset, length } => self.exchange.link.write_file(file, *offset, *length)?,
+            }
+            self.exchange.count(piece.length());
         }
         Ok(self.sent())
+    }
+
+    /// Says something before the reply: an interim response (RFC 9110, 15.2)
+    /// with this status, 102 to 199, and these headers. Where that can't be,
+    /// to HTTP/1.0 and on a tiny_http request, nothing is said.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a status or a header that can't be sent. Otherwise the
+    /// client is gone or too slow.
+    pub fn inform(&self, status: u16, reason: &str, headers: &[(&str, &str)]) -> io::Result<()> {
+        let visible = |text: &str| text.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~'));
+        let named = |name: &str| !name.is_empty() && name.bytes().all(is_token);
+        let sound = headers.iter().all(|(name, value)| named(name) && visible(value));
+        if !(102..200).contains(&status) || !visible(reason) || !sound {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "an interim response that can't be sent"));
+        }
+        if self.exchange.is_http_1_0 || !self.exchange.link.can_inform() {
+            return Ok(());
+        }
+        let mut text = format!("HTTP/1.1 {status} {reason}\r\n");
+        headers.iter().for_each(|(name, value)| text.extend([*name, ": ", *value, "\r\n"]));
+        text.push_str("\r\n");
+        let say = || self.exchange.link.write(&mut [IoSlice::new(text.as_bytes())]);
+        self.exchange.unless_begun(say).unwrap_or(Ok(()))
     }
 
     /// Sends the head at once and gives the stream behind it, which must be

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use tiny_http::{HTTPVersion, Method};
 
+use super::cutter::Cutter;
 use super::exchange::Exchange;
 use super::head::{Framing, Head};
 use super::query::{self, InvalidQuery};
@@ -116,6 +117,14 @@ impl<'c> Request<'c> {
     /// Set when the server is asked to stop: a long handler ends itself then.
     pub fn stop(&self) -> &'c Stop {
         self.exchange.link.stop()
+    }
+
+    /// What ends this request's connection from another thread.
+    ///
+    /// # Errors
+    /// `Unsupported` for a tiny_http request; the system gives no descriptor.
+    pub fn cutter(&self) -> io::Result<Cutter> {
+        self.exchange.link.cutter()
     }
 
     /// The body.

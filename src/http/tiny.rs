@@ -14,6 +14,7 @@ use std::time::Duration;
 use tiny_http::Method;
 
 use super::connection::{answer_unanswered, refuse, request_line};
+use super::cutter::Cutter;
 use super::exchange::{Exchange, Progress};
 use super::head::Head;
 use super::link::Link;
@@ -126,6 +127,14 @@ impl Link for TinyLink {
 
     fn can_reset(&self) -> bool {
         false
+    }
+
+    fn can_inform(&self) -> bool {
+        false
+    }
+
+    fn cutter(&self) -> io::Result<Cutter> {
+        Err(io::Error::new(ErrorKind::Unsupported, "the connection is tiny_http's"))
     }
 
     fn cut(&self, _delimited: bool) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::Limits;
+use super::cutter::Cutter;
 use super::link::Link;
 use super::socket::{Socket, moment_in, wait};
 #[cfg(feature = "tls")]
@@ -249,6 +250,14 @@ impl Link for Wire {
 
     fn can_reset(&self) -> bool {
         self.socket.is_tcp()
+    }
+
+    fn can_inform(&self) -> bool {
+        true
+    }
+
+    fn cutter(&self) -> io::Result<Cutter> {
+        Cutter::of(&self.socket)
     }
 
     fn cut(&self, delimited: bool) {

@@ -20,6 +20,7 @@ pub mod folder;
 mod meter;
 mod retry;
 pub mod send;
+pub mod serve;
 
 pub use digest::Sha;
 pub use meter::Meter;

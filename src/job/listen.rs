@@ -81,7 +81,7 @@ impl Listen {
     }
 
     fn url(&self, server: &Server) -> String {
-        self.advertise.clone().unwrap_or_else(|| url_of(server.local_address(), &self.config))
+        self.advertise.clone().unwrap_or_else(|| server.local_address().url(self.config.speaks_tls()))
     }
 }
 
@@ -196,16 +196,4 @@ pub(super) fn run_of(outcome: &Outcome) -> Run {
 pub(super) fn run_here(run: String, command: Vec<String>, key: Option<String>, began: SystemTime) -> Run {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Run { run, command, key, host, pid: std::process::id(), began: rfc3339(began) }
-}
-
-fn url_of(address: &Address, config: &Config) -> String {
-    let scheme = if config.speaks_tls() { "https" } else { "http" };
-    match address {
-        // Who asks from elsewhere needs a name of this host, not "any address".
-        Address::Tcp(address) if address.ip().is_unspecified() => {
-            format!("{scheme}://{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port())
-        }
-        Address::Tcp(address) => format!("{scheme}://{address}"),
-        Address::Unix(_) => address.to_string(),
-    }
 }

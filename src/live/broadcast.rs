@@ -4,17 +4,14 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::query::Query;
 use super::record::{Record, Run};
 use super::{events, plain};
 use crate::clock::Moment;
 use crate::flow::tail::{Ending, Feed, Tail, tail};
-use crate::http::{Reply, Request, Sent};
+use crate::http::{Reply, Request, Sent, page_policy};
 
 /// What is written to a reader at a time, at most.
 pub(super) const BATCH_LINES: usize = 1_000;
@@ -138,27 +135,11 @@ fn page(reply: Reply<'_>) -> io::Result<Sent> {
     static POLICY: OnceLock<String> = OnceLock::new();
     reply
         .header("Content-Type", "text/html; charset=utf-8")
-        .header("Content-Security-Policy", POLICY.get_or_init(|| policy_of(PAGE)))
+        .header("Content-Security-Policy", POLICY.get_or_init(|| page_policy(PAGE, false)))
         .header("X-Content-Type-Options", "nosniff")
         .header("Referrer-Policy", "no-referrer")
         .header("Cache-Control", "no-store")
         .send(PAGE)
-}
-
-/// What a page may do (CSP Level 3): run the one script and the one style that
-/// are in it, known by their hashes, and talk to where it came from.
-fn policy_of(page: &str) -> String {
-    let hash_of = |element: &str| {
-        let (_, rest) = page.split_once(&format!("<{element}>")).unwrap_or_default();
-        let (text, _) = rest.split_once(&format!("</{element}>")).unwrap_or_default();
-        STANDARD.encode(Sha256::digest(text))
-    };
-    format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
-        hash_of("script"),
-        hash_of("style")
-    )
 }
 
 fn line(reply: Reply<'_>, text: &str) -> io::Result<Sent> {

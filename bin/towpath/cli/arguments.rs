@@ -73,6 +73,14 @@ pub(crate) struct ListenArguments {
     /// Keep so much of the output for late readers
     #[arg(long, value_name = "BYTES", default_value = "4MiB", value_parser = parse_bytes)]
     pub(crate) keep: usize,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+}
+
+/// Who may ask a server, for every command that has one.
+#[cfg(feature = "http")]
+#[derive(Args)]
+pub(crate) struct ServerArguments {
     /// Demand the token in this file, as a bearer token or as a password
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
@@ -266,6 +274,12 @@ fn parse_limit(text: &str) -> Result<Duration, String> {
 /// A number of bytes: `65536`, `64KiB`, `4MiB`, `1GiB`; `k`, `M`, `G` mean the same.
 #[cfg(feature = "http")]
 pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
+    parse_size(text)?.try_into().map_err(|_| format!("{text:?} is more than the memory of this host"))
+}
+
+/// The same, of a file.
+#[cfg(feature = "http")]
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim_end_matches("iB") {
@@ -273,11 +287,12 @@ pub(crate) fn parse_bytes(text: &str) -> Result<usize, String> {
         "k" | "K" => 10,
         "M" => 20,
         "G" => 30,
-        _ => usize::BITS,
+        "T" => 40,
+        _ => u64::BITS,
     };
-    let number: Option<usize> = number.parse().ok();
+    let number: Option<u64> = number.parse().ok();
     number
-        .filter(|_| shift < usize::BITS)
+        .filter(|_| shift < u64::BITS)
         .and_then(|number| number.checked_mul(1 << shift))
         .ok_or_else(|| format!("{text:?} is no number of bytes; write 65536, 64KiB or 4MiB"))
 }

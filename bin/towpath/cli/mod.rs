@@ -10,10 +10,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use arguments::RUN_EXAMPLES;
+#[cfg(all(feature = "form", feature = "http"))]
+pub(crate) use arguments::parse_size;
 #[cfg(feature = "http")]
 use arguments::{LOGS_EXAMPLES, WATCH_EXAMPLES};
 #[cfg(feature = "http")]
-pub(crate) use arguments::{ListenArguments, LogsArguments, WatchArguments, parse_bytes};
+pub(crate) use arguments::{ListenArguments, LogsArguments, ServerArguments, WatchArguments, parse_bytes};
 pub(crate) use arguments::{RunArguments, Unreachable};
 
 use crate::config::{self, Settings};
@@ -52,6 +54,10 @@ pub(crate) enum Subcommand {
     #[cfg(all(feature = "form", feature = "http"))]
     #[command(after_help = crate::send::EXAMPLES)]
     Send(Box<crate::send::SendArguments>),
+    /// Receive files and give them back, over HTTP
+    #[cfg(all(feature = "form", feature = "http"))]
+    #[command(after_help = crate::serve::EXAMPLES)]
+    Serve(Box<crate::serve::ServeArguments>),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  towpath completions bash > /etc/bash_completion.d/towpath")]
     Completions {

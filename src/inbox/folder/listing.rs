@@ -41,7 +41,7 @@ pub(super) fn list(folder: &OwnedFd) -> io::Result<Vec<Entry>> {
 }
 
 /// The time of a file, which may lie before 1970.
-fn moment(seconds: i64, nanoseconds: impl TryInto<u32>) -> SystemTime {
+pub(super) fn moment(seconds: i64, nanoseconds: impl TryInto<u32>) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let whole = if seconds < 0 { SystemTime::UNIX_EPOCH - whole } else { SystemTime::UNIX_EPOCH + whole };
     whole + Duration::from_nanos(nanoseconds.try_into().unwrap_or(0).into())

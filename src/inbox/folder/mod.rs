@@ -30,6 +30,7 @@
 mod draft;
 mod hash;
 mod hidden;
+mod kept;
 mod listing;
 mod name;
 mod publish;
@@ -38,6 +39,7 @@ mod root;
 mod tests;
 
 pub use draft::Draft;
+pub(super) use kept::{Kept, is_id};
 pub use listing::Entry;
 pub use name::{InvalidName, Name};
 pub use publish::{OnConflict, Published, Sealed};

@@ -84,7 +84,7 @@ impl Sealed {
         let name = match on_conflict {
             OnConflict::Reject => self.link(name)?,
             OnConflict::Rename => self.link_renamed(name)?,
-            OnConflict::Replace => self.replace(name)?,
+            OnConflict::Replace => self.replace(name.as_str()).map(|()| name.clone())?,
         };
         if let Err(error) = folder.sync() {
             if on_conflict != OnConflict::Replace {
@@ -93,6 +93,14 @@ impl Sealed {
             return Err(error);
         }
         Ok(Published { name, size, sha256 })
+    }
+
+    /// As [`publish`](Sealed::publish), under a hidden name, whoever had it.
+    pub(super) fn publish_hidden(self, name: &str) -> io::Result<()> {
+        let folder = self.folder.clone();
+        self.file.sync_all()?;
+        self.replace(name)?;
+        folder.sync()
     }
 
     fn link(mut self, name: &Name) -> io::Result<Name> {
@@ -127,14 +135,14 @@ impl Sealed {
     }
 
     /// By way of a hidden name: only a rename takes another's place in one step.
-    fn replace(self, name: &Name) -> io::Result<Name> {
+    fn replace(self, name: &str) -> io::Result<()> {
         let hidden = match self.hidden {
             Some(hidden) => hidden,
             None => Hidden::new(&self.folder, hidden::hide(self.folder.fd(), &self.file)?),
         };
-        hidden::rename_over(self.folder.fd(), hidden.name(), name.as_str())?;
+        hidden::rename_over(self.folder.fd(), hidden.name(), name)?;
         hidden.renamed();
-        Ok(name.clone())
+        Ok(())
     }
 }
 

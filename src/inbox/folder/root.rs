@@ -116,6 +116,15 @@ impl Folder {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// How many bytes its file system has in all.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn size_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&*self.fd)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
     /// Removes hidden drafts of processes that are gone, and says how many.
     /// Those of living ones, here or in another process, are left alone.
     ///
