@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-#[cfg(feature = "http")]
+#[cfg(all(feature = "form", feature = "http"))]
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts as sig;
@@ -41,7 +41,7 @@ pub(crate) fn outlive_file_limit() -> io::Result<()> {
 }
 
 /// As many descriptors as this process may have: a server needs two a connection and more.
-#[cfg(feature = "http")]
+#[cfg(all(feature = "form", feature = "http"))]
 pub(crate) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Refused, there are fewer; clients are told when they run out.

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         cli::Subcommand::Lead(arguments) => lead::lead(*arguments),
         cli::Subcommand::Lock(arguments) => lock::lock(&arguments),
         #[cfg(all(feature = "form", feature = "http"))]
-        cli::Subcommand::Serve(arguments) => serve::serve(*arguments),
+        cli::Subcommand::Serve(arguments) => serve::serve(&arguments),
         cli::Subcommand::Completions { shell } => completions::print(shell),
     }
 }

@@ -106,10 +106,10 @@ fn parse_share(text: &str) -> Result<KeepFree, String> {
     parse_size(text).map(KeepFree::Bytes)
 }
 
-pub(crate) fn serve(arguments: ServeArguments) -> ExitCode {
+pub(crate) fn serve(arguments: &ServeArguments) -> ExitCode {
     voice::begin(arguments.verbose);
     let shown = arguments.folder.display().to_string();
-    let service = match bind(&arguments) {
+    let service = match bind(arguments) {
         Ok(service) => service,
         Err((code, line)) => {
             voice::error(&line);

@@ -24,7 +24,7 @@ pub(crate) fn error(line: &str) {
 }
 
 /// What a server did: its log, said always.
-#[cfg(feature = "http")]
+#[cfg(all(feature = "form", feature = "http"))]
 pub(crate) fn event(line: &str) {
     say(line);
 }
