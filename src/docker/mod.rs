@@ -15,6 +15,8 @@ mod container;
 mod endpoint;
 mod error;
 mod image;
+mod moment;
+mod output;
 mod settings;
 pub mod show;
 
@@ -31,6 +33,7 @@ pub use container::{
 pub use endpoint::{DEFAULT_SOCKET, Endpoint};
 pub use error::{Error, ErrorKind};
 pub use image::{Credentials, ImageRef, ImageSummary, InvalidReference, LocalImage, Progress, Pull, PullOptions};
+pub use output::{AskedBy, Attended, Chunk, Exit, Frames, GiveUp, Limits, Logs, LogsQuery, Running, Std, attend};
 pub use settings::Settings;
 
 /// The newest version of the API that is spoken here, and the oldest.
@@ -114,6 +117,14 @@ impl Docker {
     /// Where it is: `unix:///var/run/docker.sock`.
     pub fn address(&self) -> String {
         self.service.place().to_string()
+    }
+
+    /// The daemon's clock: Unix seconds and nanoseconds.
+    fn unix_time(&self) -> Result<String, Error> {
+        const DOING: &str = "can't ask Docker for its time";
+        let info = self.get("/info", DOING).value()?;
+        let time = moment::nanos(call::text_at(&info, "SystemTime", DOING)?);
+        time.map(moment::in_query).ok_or_else(|| Error::garbage(DOING, "has no SystemTime"))
     }
 
     fn get(&self, path: &str, doing: impl Into<String>) -> Call<'_> {

@@ -16,8 +16,8 @@ const DAEMONS_GRACE: Duration = Duration::from_secs(10);
 /// one ends nothing.
 #[derive(Clone, Debug)]
 pub struct Container {
-    pub(super) docker: Docker,
-    pub(super) id: String,
+    pub(in super::super) docker: Docker,
+    id: String,
 }
 
 /// A container that was just made, not started.
@@ -64,7 +64,7 @@ impl Container {
         self.id.get(..12).unwrap_or(&self.id)
     }
 
-    pub(super) fn path(&self, what: &str) -> String {
+    pub(in super::super) fn path(&self, what: &str) -> String {
         format!("/containers/{}{what}", segment(&self.id))
     }
 

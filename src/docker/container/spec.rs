@@ -134,10 +134,6 @@ impl ContainerSpec {
         self
     }
 
-    pub(super) fn is_auto_removed(&self) -> bool {
-        self.auto_remove
-    }
-
     pub(super) fn to_json(&self, image: &str) -> Value {
         let mut all = json!({ "Image": image, "AttachStdout": true, "AttachStderr": true, "HostConfig": self.host() });
         let mut put = |key: &str, value: Option<Value>| {
