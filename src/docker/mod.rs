@@ -27,8 +27,8 @@ use crate::client::{Ask, BodyLimit, Service};
 use call::Call;
 
 pub use container::{
-    Container, ContainerSpec, Created, Filters, InvalidPort, InvalidRestart, InvalidSize, Listed, PortMapping, Restart,
-    State, exit_code_of_start, parse_cpus, parse_size,
+    CommitSpec, Container, ContainerSpec, Created, Filters, InvalidPort, InvalidRestart, InvalidSize, Listed,
+    PortMapping, Restart, State, exit_code_of_start, parse_cpus, parse_size,
 };
 pub use endpoint::{DEFAULT_SOCKET, Endpoint};
 pub use error::{Error, ErrorKind};

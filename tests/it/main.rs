@@ -7,6 +7,8 @@ mod support;
 #[cfg(feature = "docker")]
 mod docker_compile;
 #[cfg(feature = "docker")]
+mod docker_containers;
+#[cfg(feature = "docker")]
 mod docker_fixtures;
 mod flow_follow;
 mod flow_merge;

@@ -1,5 +1,6 @@
 //! Containers: made, run, watched, ended, removed.
 
+mod commit;
 mod handle;
 mod list;
 mod ports;
@@ -8,6 +9,7 @@ mod size;
 mod spec;
 mod state;
 
+pub use commit::CommitSpec;
 pub use handle::{Container, Created, exit_code_of_start};
 pub use list::{Filters, Listed};
 pub use ports::{InvalidPort, PortMapping};
