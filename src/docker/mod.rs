@@ -17,6 +17,7 @@ mod error;
 mod image;
 mod moment;
 mod output;
+mod owner;
 mod settings;
 pub mod show;
 
@@ -34,6 +35,7 @@ pub use endpoint::{DEFAULT_SOCKET, Endpoint};
 pub use error::{Error, ErrorKind};
 pub use image::{Credentials, ImageRef, ImageSummary, InvalidReference, LocalImage, Progress, Pull, PullOptions};
 pub use output::{AskedBy, Attended, Chunk, Exit, Frames, GiveUp, Limits, Logs, LogsQuery, Running, Std, attend};
+pub use owner::Owner;
 pub use settings::Settings;
 
 /// The newest version of the API that is spoken here, and the oldest.

@@ -10,6 +10,8 @@ mod docker_compile;
 mod docker_containers;
 #[cfg(feature = "docker")]
 mod docker_fixtures;
+#[cfg(all(feature = "docker", feature = "http"))]
+mod docker_logs;
 mod flow_follow;
 mod flow_merge;
 mod flow_rotation;
