@@ -95,6 +95,20 @@ mod run_store;
 mod run_terminal;
 #[cfg(all(feature = "form", feature = "http"))]
 mod send;
+#[cfg(all(feature = "form", feature = "http"))]
+mod serve_bad_input;
+#[cfg(all(feature = "form", feature = "http"))]
+mod serve_command;
+#[cfg(all(feature = "form", feature = "http"))]
+mod serve_files;
+#[cfg(all(feature = "form", feature = "http"))]
+mod serve_page;
+#[cfg(all(feature = "form", feature = "http"))]
+mod serve_peers;
+#[cfg(all(feature = "form", feature = "http"))]
+mod serve_resume;
+#[cfg(all(feature = "form", feature = "http"))]
+mod serve_stalled;
 mod static_binary;
 mod thread;
 mod two_classes;

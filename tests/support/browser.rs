@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use headless_chrome::protocol::cdp::Emulation::SetDeviceMetricsOverride;
+use headless_chrome::protocol::cdp::Network;
 use headless_chrome::protocol::cdp::Page::CaptureScreenshotFormatOption;
 use headless_chrome::protocol::cdp::types::Event;
 use headless_chrome::{Browser, LaunchOptions, Tab};
@@ -85,7 +86,7 @@ impl Page {
     #[track_caller]
     pub(crate) fn go_to(&self, url: &str) {
         self.tab.navigate_to(url).unwrap();
-        until("the page", || self.has("#connection"));
+        until("the page", || self.has("#connection, #drop"));
     }
 
     /// Makes the window another size; a narrow one is a phone's.
@@ -191,6 +192,29 @@ impl Page {
     /// Types into what has the focus.
     pub(crate) fn type_text(&self, text: &str) {
         self.tab.type_str(text).unwrap();
+    }
+
+    /// Holds what is sent to so many bytes a second; -1 for as many as come.
+    pub(crate) fn slow_down(&self, bytes: i32) {
+        let enable = Network::Enable {
+            max_total_buffer_size: None,
+            max_resource_buffer_size: None,
+            max_post_data_size: None,
+            report_direct_socket_traffic: None,
+            enable_durable_messages: None,
+        };
+        self.tab.call_method(enable).unwrap();
+        let conditions = Network::EmulateNetworkConditions {
+            offline: false,
+            latency: 0.0,
+            download_throughput: -1.0,
+            upload_throughput: bytes.into(),
+            connection_Type: None,
+            packet_loss: None,
+            packet_queue_length: None,
+            packet_reordering: None,
+        };
+        self.tab.call_method(conditions).unwrap();
     }
 
     /// A picture of what is to be seen, as PNG.

@@ -11,6 +11,8 @@ pub(crate) mod docker;
 #[cfg(feature = "http")]
 pub(crate) mod fake;
 pub(crate) mod groups;
+#[cfg(all(feature = "form", feature = "http"))]
+pub(crate) mod inbox;
 #[cfg(feature = "http")]
 pub(crate) mod live;
 pub(crate) mod memory;

@@ -1,11 +1,15 @@
 //! Replies that say little.
 
 use std::io;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use super::refused::Refused;
-use crate::http::{Method, Reply, Request, Sent};
+use crate::http::{Method, Reply, Request, Sent, page_policy};
+
+/// The page, one file without anything from elsewhere.
+const PAGE: &str = include_str!("page.html");
 
 /// Answers what only reads; everything else is told so.
 pub(super) fn get_only<'c>(
@@ -37,6 +41,11 @@ pub(super) fn line(reply: Reply<'_>, text: &str) -> io::Result<Sent> {
 
 pub(super) fn json(reply: Reply<'_>, value: &Value) -> io::Result<Sent> {
     reply.header("Content-Type", "application/json").header("Cache-Control", "no-store").send(format!("{value:#}\n"))
+}
+
+pub(super) fn page(reply: Reply<'_>) -> io::Result<Sent> {
+    static POLICY: OnceLock<String> = OnceLock::new();
+    html(reply, PAGE, POLICY.get_or_init(|| page_policy(PAGE, true)))
 }
 
 /// A page of our own.

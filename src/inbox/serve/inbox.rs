@@ -62,7 +62,7 @@ impl Inbox {
         let shared = &*self.shared;
         let path = request.path();
         match path {
-            "/" => answer::get_only(request, reply, |reply| answer::redirect(reply, "files/")),
+            "/" => answer::get_only(request, reply, answer::page),
             "/healthz" => answer::get_only(request, reply, |reply| answer::line(reply, "ok")),
             "/form" => parcel::answer(shared, request, reply),
             "/upload" => upload::answer(shared, request, reply),

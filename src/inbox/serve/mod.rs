@@ -2,6 +2,7 @@
 //!
 //! | request | does |
 //! |---|---|
+//! | `GET /` | the page |
 //! | `POST /upload` | stores the files of a `multipart/form-data` body |
 //! | `PUT /files/NAME` | stores the body |
 //! | `GET`, `HEAD /files/NAME` | gives a file back: ranges, conditions, digests |
