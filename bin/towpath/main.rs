@@ -5,6 +5,8 @@ mod completions;
 mod config;
 mod ending;
 mod flags;
+#[cfg(all(feature = "form", feature = "http"))]
+mod get;
 mod lead;
 #[cfg(feature = "http")]
 mod listen;
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
         cli::Subcommand::Logs(arguments) => logs::logs(*arguments),
         #[cfg(feature = "http")]
         cli::Subcommand::Watch(arguments) => watch::watch(&arguments),
+        #[cfg(all(feature = "form", feature = "http"))]
+        cli::Subcommand::Get(arguments) => get::get(&arguments),
         #[cfg(all(feature = "form", feature = "http"))]
         cli::Subcommand::Send(arguments) => send::send(&arguments),
         cli::Subcommand::Lead(arguments) => lead::lead(*arguments),

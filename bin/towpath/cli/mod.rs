@@ -50,6 +50,10 @@ pub(crate) enum Subcommand {
     #[cfg(feature = "http")]
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArguments),
+    /// Fetch a file, or the files of a form, and go on where it was cut
+    #[cfg(all(feature = "form", feature = "http"))]
+    #[command(after_help = crate::get::EXAMPLES)]
+    Get(Box<crate::get::GetArguments>),
     /// Send files to a server: in one form, or each by a PUT
     #[cfg(all(feature = "form", feature = "http"))]
     #[command(after_help = crate::send::EXAMPLES)]
