@@ -14,8 +14,12 @@ pub(super) fn repr_digest(answer: &Reply) -> Option<Sha> {
 }
 
 /// The first line of a server's words that has any, cut to a length; of a page
-/// only what isn't markup.
+/// only what isn't markup, of a problem its title.
 pub(super) fn first_line(text: &str) -> String {
+    // A problem (RFC 9457), which towpath's own server says things by.
+    let problem = text.trim_start().starts_with('{').then(|| serde_json::from_str::<serde_json::Value>(text).ok());
+    let title = problem.flatten().and_then(|problem| problem.get("title")?.as_str().map(str::to_owned));
+    let text = title.as_deref().unwrap_or(text);
     let mut words = String::new();
     let mut inside = false;
     for c in text.chars() {
@@ -52,5 +56,7 @@ mod tests {
         assert_eq!(first_line(page), "413 Too Large");
         assert_eq!(first_line(&"x".repeat(1000)).len(), SAID_CHARS);
         assert_eq!(first_line("<p"), "");
+        assert_eq!(first_line("{\"title\":\"no space left\",\"status\":507}\n"), "no space left");
+        assert_eq!(first_line("{\"other\":1}"), "{\"other\":1}");
     }
 }

@@ -25,6 +25,8 @@ mod form_compile;
 mod form_peers;
 #[cfg(feature = "form")]
 mod form_reader;
+#[cfg(all(feature = "form", feature = "http"))]
+mod get;
 mod house;
 #[cfg(feature = "http")]
 mod http_access;
@@ -95,6 +97,8 @@ mod run_store;
 mod run_terminal;
 #[cfg(all(feature = "form", feature = "http"))]
 mod send;
+#[cfg(all(feature = "form", feature = "http"))]
+mod send_serve;
 #[cfg(all(feature = "form", feature = "http"))]
 mod serve_bad_input;
 #[cfg(all(feature = "form", feature = "http"))]

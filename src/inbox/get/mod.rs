@@ -26,6 +26,7 @@
 //!   of them does.
 //! * *Names stay in the directory*, and a server's can't be hidden ones.
 
+mod course;
 mod error;
 mod fetch;
 mod named;

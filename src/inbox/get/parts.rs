@@ -30,8 +30,7 @@ pub(super) fn take(
     let boundary = Boundary::from_content_type(reply.header("content-type").unwrap_or_default())
         .map_err(|error| GetError::Garbled { target: target.clone(), what: error.to_string() })?;
     meter.begin(0, reply.length());
-    let mut limits = Limits::default();
-    limits.parts = fetch.max_files;
+    let limits = Limits { parts: fetch.max_files, ..Limits::default() };
     let mut body = Counted { reply, meter, left: fetch.max_bytes };
     let mut fetched = Fetched::default();
     let mut drafts: Vec<(Name, Sealed)> = Vec::new();
