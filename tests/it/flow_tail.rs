@@ -247,8 +247,8 @@ fn follow(mut cursor: Cursor<u64>) -> u64 {
 #[test]
 fn a_reader_that_resumes_where_a_record_is_no_longer_kept_is_told() {
     let (feed, tail) = tail(4_096);
-    // So much that dropping it makes room for what comes.
-    let (first, line) = ([&[b'x'; 999][..], b"\n"].concat(), [&[b'x'; 99][..], b"\n"].concat());
+    // One block, with the record; so large that dropping it makes room for what comes.
+    let (first, line) = ([&[b'x'; 249][..], b"\n"].concat(), [&[b'x'; 99][..], b"\n"].concat());
     feed.push(Piece { bytes: &first, start: true, end: true });
     feed.record(7);
     while tail.status().first_seq < 2 {
