@@ -89,7 +89,8 @@ where
         let _peer = context("peer", peer);
         match self.open(socket) {
             Ok(wire) => {
-                self.go_on(Connection { wire, peer, input: Input::default(), is_new: true, _seat: seat }, After::Keep)
+                let connection = Connection { wire, peer, input: Input::default(), is_new: true, _seat: seat };
+                self.go_on(connection, After::Keep);
             }
             Err(error) => note(Level::Debug, peer, None, "no TLS with this client", &error),
         }

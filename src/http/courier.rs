@@ -45,6 +45,8 @@ struct Streams {
     parked: HashMap<u64, Box<Parked>>,
     last: u64,
     thread: Option<Worker<()>>,
+    /// When the thread wakes by itself; `None`: it doesn't.
+    wakes_at: Option<Instant>,
     /// Nothing is taken any more.
     closed: bool,
 }
@@ -81,7 +83,8 @@ impl Courier {
             0 => {}
             1..=BY_RINGER => match self.streams.try_lock() {
                 Ok(mut streams) => {
-                    if self.serve(&mut streams).is_some_and(|due| due <= Instant::now()) {
+                    let due = self.serve(&mut streams);
+                    if due.is_some_and(|due| streams.wakes_at.is_none_or(|at| due < at)) {
                         self.wake();
                     }
                 }
@@ -174,6 +177,7 @@ impl Courier {
                 return self.release(&mut streams);
             }
             due = self.serve(&mut streams);
+            streams.wakes_at = due;
         }
     }
 

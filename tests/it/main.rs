@@ -39,6 +39,7 @@ mod http_exchange;
 #[cfg(feature = "http")]
 mod http_limits;
 #[cfg(feature = "http")]
+mod http_park;
 mod http_raw;
 #[cfg(feature = "http")]
 mod http_refused;

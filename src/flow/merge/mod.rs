@@ -60,7 +60,6 @@ pub struct Merge {
     items: Receiver<Item>,
     names: Vec<String>,
     halt: Arc<Halt>,
-    filter: Filter,
     long_lines: Arc<AtomicU64>,
     /// Disconnected when every source knows where it starts.
     begun: Receiver<Never>,
@@ -115,7 +114,7 @@ impl Merge {
     /// No descriptor or no thread left (`EMFILE`, `EAGAIN`): those that were
     /// started are stopped. A source that can't be read is no error here, but its item.
     pub fn start(sources: impl IntoIterator<Item = Source>) -> io::Result<Merge> {
-        Merge::start_filtered(sources, Filter::default())
+        Merge::start_filtered(sources, &Filter::default())
     }
 
     /// As [`start`](Merge::start), but only lines that pass the filter become
@@ -124,18 +123,18 @@ impl Merge {
     ///
     /// # Errors
     /// As [`start`](Merge::start).
-    pub fn start_filtered(sources: impl IntoIterator<Item = Source>, filter: Filter) -> io::Result<Merge> {
+    pub fn start_filtered(sources: impl IntoIterator<Item = Source>, filter: &Filter) -> io::Result<Merge> {
         let sources: Vec<Source> = sources.into_iter().collect();
         let (sender, items) = bounded(QUEUED_ITEMS);
-        let halt = Arc::new(Halt::new()?);
+        let (halt, long_lines) = (Arc::new(Halt::new()?), Arc::default());
         let names = sources.iter().map(|source| source.name().to_owned()).collect();
         let (beginning, begun) = bounded(0);
-        let long_lines = Arc::default();
-        let mut merge = Merge { items, names, halt, filter, long_lines, begun, _workers: Vec::new() };
+        let mut merge = Merge { items, names, halt: Arc::clone(&halt), long_lines, begun, _workers: Vec::new() };
         let watcher = merge.start_watcher(&sources)?;
         for (index, source) in sources.into_iter().enumerate() {
-            let (watcher, halt) = (Arc::clone(&watcher), Arc::clone(&merge.halt));
-            let mut outlet = Outlet::new(index, sender.clone(), &merge, beginning.clone());
+            let (watcher, halt) = (Arc::clone(&watcher), Arc::clone(&halt));
+            let outlet = Outlet::new(index, sender.clone(), Arc::clone(&halt), beginning.clone());
+            let mut outlet = outlet.filtered(filter.clone(), Arc::clone(&merge.long_lines));
             let thread = format!("from {}", source.name()).replace('\0', "?");
             merge._workers.push(spawn(&thread, move |_| {
                 let result = catch(|| source.read(&watcher, &halt, &mut outlet));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Sender, select};
 
-use super::{Event, Halt, Item, Lines, Merge};
+use super::{Event, Halt, Item, Lines};
 use crate::flow::filter::Verdict;
 use crate::flow::{Filter, Missed, Piece};
 use crate::thread::Never;
@@ -27,17 +27,28 @@ pub(in crate::flow) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(source: usize, sender: Sender<Item>, of: &Merge, beginning: Sender<Never>) -> Outlet {
+    pub(in crate::flow) fn new(
+        source: usize,
+        sender: Sender<Item>,
+        halt: Arc<Halt>,
+        beginning: Sender<Never>,
+    ) -> Outlet {
         Outlet {
             source,
             sender,
-            halt: Arc::clone(&of.halt),
-            long_lines: Arc::clone(&of.long_lines),
+            halt,
+            long_lines: Arc::default(),
             pending: Pending::default(),
-            filter: of.filter.clone(),
+            filter: Filter::default(),
             verdict: Verdict::default(),
             beginning: Some(beginning),
         }
+    }
+
+    /// Lets only lines through that pass, and counts long ones.
+    pub(super) fn filtered(mut self, filter: Filter, long_lines: Arc<AtomicU64>) -> Outlet {
+        (self.filter, self.long_lines) = (filter, long_lines);
+        self
     }
 
     /// The source knows where it starts: nothing that is written from now on is passed over.

@@ -56,8 +56,8 @@ impl Course {
         // Live readers get every line; without any, the sources choose themselves
         // what is printed, on their own threads.
         let chosen = if url.is_some() { Filter::default() } else { std::mem::take(&mut logs.filter) };
-        let finite = Merge::start_filtered(std::mem::take(&mut logs.sources), chosen.clone())?;
-        let followed = Merge::start_filtered(std::mem::take(&mut logs.followed), chosen.clone())?;
+        let finite = Merge::start_filtered(std::mem::take(&mut logs.sources), &chosen)?;
+        let followed = Merge::start_filtered(std::mem::take(&mut logs.followed), &chosen)?;
         let (mut pipes, mut outputs, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         if logs.command.is_some() {
             for name in ["stdout", "stderr"] {
@@ -67,7 +67,7 @@ impl Course {
                 ends.push(OwnedFd::from(end));
             }
         }
-        let of_command = Merge::start_filtered(outputs, chosen)?;
+        let of_command = Merge::start_filtered(outputs, &chosen)?;
         let session = match (logs.command.take(), ends.pop(), ends.pop()) {
             (Some(argv), Some(stderr), Some(stdout)) => {
                 if !followed.wait_begun(BEGUN_WITHIN) {
