@@ -31,6 +31,8 @@
 //! * *Every wait has a limit*, every buffer a bound, and no limit is off by
 //!   default: [`Limits`]. Whatever bytes come, the client gets a 4xx, a 5xx or
 //!   a closed connection, and no request is read where another one ended.
+//! * *A quiet stream costs no thread*: [`ChunkWriter::park`] leaves it to a
+//!   [`Course`], which writes what never has to wait.
 //! * *It goes on serving*: through failing `accept(2)` calls, panicking
 //!   handlers, more clients than there is room for (503).
 //! * *It stops in order* ([`Stopper`]): no new connections, idle ones closed,
