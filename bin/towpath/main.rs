@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use towpath::job::exit_code;
 
 fn main() -> ExitCode {
-    towpath::process::keeper_entry();
+    towpath::job::entry();
     let arguments = match cli::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(cli::Refused::Answered(text)) => {

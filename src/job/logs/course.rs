@@ -173,6 +173,7 @@ fn start_command(
         stdout,
         stderr,
         place,
+        last: Vec::new(),
         held: Vec::new(),
         kill_after: logs.kill_after,
         lease: None,
