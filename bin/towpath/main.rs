@@ -3,6 +3,8 @@
 mod cli;
 mod completions;
 mod config;
+#[cfg(feature = "docker")]
+mod container;
 mod ending;
 mod flags;
 #[cfg(all(feature = "form", feature = "http"))]

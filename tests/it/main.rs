@@ -83,6 +83,8 @@ mod run_bad_input;
 mod run_config;
 mod run_cron;
 mod run_exit_codes;
+#[cfg(feature = "docker")]
+mod run_image;
 #[cfg(feature = "http")]
 mod run_listen;
 mod run_once;
