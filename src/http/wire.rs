@@ -20,6 +20,9 @@ use crate::thread::{Flag, Stop};
 /// So much at a time goes out within one write limit.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// What the kernel is asked to send of a file at a time.
+const SEND_FILE_BYTES: usize = 1024 * 1024;
+
 /// What ends a server's connections. `stopping` is raised with `stop`, for
 /// those that poll: no new connection, none without a request. `cut` ends all.
 #[derive(Debug)]
@@ -236,7 +239,7 @@ impl Link for Wire {
             let deadline = Deadline::new(self.write_time);
             let piece_end = end.min(at + PIECE_BYTES as u64);
             while at < piece_end {
-                let room = usize::try_from(piece_end - at).unwrap_or(PIECE_BYTES);
+                let room = usize::try_from(end - at).unwrap_or(SEND_FILE_BYTES).min(SEND_FILE_BYTES);
                 match self.socket.try_send_file(file, &mut at, room) {
                     Ok(Some(0)) => return Err(too_short()),
                     Ok(Some(_)) => {}
