@@ -13,6 +13,7 @@
 mod call;
 mod container;
 mod endpoint;
+mod environment;
 mod error;
 mod image;
 mod moment;
@@ -20,6 +21,8 @@ mod output;
 mod owner;
 mod settings;
 pub mod show;
+mod stop;
+mod when;
 
 use std::time::Duration;
 
@@ -32,11 +35,17 @@ pub use container::{
     PortMapping, Restart, State, exit_code_of_start, parse_cpus, parse_size,
 };
 pub use endpoint::{DEFAULT_SOCKET, Endpoint};
+pub use environment::{InvalidEnv, env_in_file, env_of};
 pub use error::{Error, ErrorKind};
-pub use image::{Credentials, ImageRef, ImageSummary, InvalidReference, LocalImage, Progress, Pull, PullOptions};
+pub use image::{
+    Credentials, ImageRef, ImageSummary, InvalidPullPolicy, InvalidReference, LocalImage, Progress, Pull, PullOptions,
+    PullPolicy,
+};
 pub use output::{AskedBy, Attended, Chunk, Exit, Frames, GiveUp, Limits, Logs, LogsQuery, Running, Std, attend};
 pub use owner::Owner;
 pub use settings::Settings;
+pub use stop::{Stopped, Stopping};
+pub use when::{InvalidMoment, parse_moment};
 
 /// The newest version of the API that is spoken here, and the oldest.
 const NEWEST: Version = Version(1, 47);

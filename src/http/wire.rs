@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::Limits;
-use super::courier::Courier;
 use super::cutter::Cutter;
 use super::link::Link;
 use super::socket::{Socket, moment_in, wait};
@@ -19,9 +18,6 @@ use crate::thread::{Flag, Stop};
 
 /// So much at a time goes out within one write limit.
 const PIECE_BYTES: usize = 64 * 1024;
-
-/// What the kernel is asked to send of a file at a time.
-const SEND_FILE_BYTES: usize = 1024 * 1024;
 
 /// What ends a server's connections. `stopping` is raised with `stop`, for
 /// those that poll: no new connection, none without a request. `cut` ends all.
@@ -35,9 +31,8 @@ pub(super) struct Ends {
 pub(super) struct Wire {
     socket: Socket,
     #[cfg(feature = "tls")]
-    session: Option<Box<Session>>,
+    session: Option<Session>,
     ends: Arc<Ends>,
-    courier: Option<Arc<Courier>>,
     write_time: Duration,
     gone_time: Duration,
 }
@@ -51,17 +46,12 @@ pub(super) enum Waited {
 }
 
 impl Wire {
-    pub(super) fn plain(socket: Socket, ends: Arc<Ends>, limits: &Limits, courier: &Arc<Courier>) -> Wire {
-        Wire { courier: Some(Arc::clone(courier)), ..Wire::unparked(socket, ends, limits) }
-    }
-
-    fn unparked(socket: Socket, ends: Arc<Ends>, limits: &Limits) -> Wire {
+    pub(super) fn plain(socket: Socket, ends: Arc<Ends>, limits: &Limits) -> Wire {
         Wire {
             socket,
             #[cfg(feature = "tls")]
             session: None,
             ends,
-            courier: None,
             write_time: limits.write_time,
             gone_time: limits.gone_time,
         }
@@ -75,8 +65,8 @@ impl Wire {
         limits: &Limits,
         tls: &super::tls::Tls,
     ) -> io::Result<Wire> {
-        let mut wire = Wire::unparked(socket, ends, limits);
-        wire.session = Some(Box::new(Session::new(tls)?));
+        let mut wire = Wire::plain(socket, ends, limits);
+        wire.session = Some(Session::new(tls)?);
         wire.handshake(moment_in(limits.handshake_time))?;
         Ok(wire)
     }
@@ -114,12 +104,7 @@ impl Wire {
         self.socket.try_read(buf)
     }
 
-    pub(super) fn socket(&self) -> &Socket {
-        &self.socket
-    }
-
-    /// Writes what there is room for; `None` if there is none.
-    pub(super) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+    fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         #[cfg(feature = "tls")]
         if let Some(session) = &self.session {
             return session.try_write(&self.socket, parts);
@@ -130,7 +115,7 @@ impl Wire {
     /// Waits for the first byte of the next request.
     pub(super) fn wait_for_request(&self, until: Instant) -> io::Result<Waited> {
         #[cfg(feature = "tls")]
-        if self.session.as_ref().is_some_and(|session| session.has_plaintext()) {
+        if self.session.as_ref().is_some_and(Session::has_plaintext) {
             return Ok(Waited::Readable);
         }
         let mut fds = [
@@ -239,7 +224,7 @@ impl Link for Wire {
             let deadline = Deadline::new(self.write_time);
             let piece_end = end.min(at + PIECE_BYTES as u64);
             while at < piece_end {
-                let room = usize::try_from(end - at).unwrap_or(SEND_FILE_BYTES).min(SEND_FILE_BYTES);
+                let room = usize::try_from(piece_end - at).unwrap_or(PIECE_BYTES);
                 match self.socket.try_send_file(file, &mut at, room) {
                     Ok(Some(0)) => return Err(too_short()),
                     Ok(Some(_)) => {}
@@ -282,10 +267,6 @@ impl Link for Wire {
         } else {
             self.socket.reset_on_close();
         }
-    }
-
-    fn courier(&self) -> Option<&Arc<Courier>> {
-        self.courier.as_ref()
     }
 
     fn stop(&self) -> &Stop {

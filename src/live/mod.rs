@@ -11,7 +11,6 @@
 
 mod broadcast;
 mod events;
-mod parked;
 mod plain;
 mod query;
 mod record;

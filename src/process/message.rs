@@ -47,8 +47,6 @@ pub(super) enum Order {
     Start {
         version: String,
         argv: Vec<OsString>,
-        /// What is started when a killed command's tree is gone; empty: nothing.
-        last: Vec<OsString>,
         /// How many came with it.
         descriptors: u64,
         foreground: bool,
@@ -118,7 +116,7 @@ pub enum Event {
 impl Order {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
-            Order::Start { version, argv, last, descriptors, foreground, pty, kill_after, lease } => {
+            Order::Start { version, argv, descriptors, foreground, pty, kill_after, lease } => {
                 let mut frame = Writer::new(1);
                 frame.bytes(version.as_bytes());
                 frame.u64(*descriptors);
@@ -126,8 +124,7 @@ impl Order {
                 frame.u64(u64::try_from(kill_after.as_nanos()).unwrap_or(u64::MAX));
                 frame.moment(lease.map_or(Moment::NEVER, |limit| limit.term_at));
                 frame.moment(lease.map_or(Moment::NEVER, |limit| limit.kill_at));
-                frame.u64(last.len() as u64);
-                for argument in last.iter().chain(argv) {
+                for argument in argv {
                     frame.bytes(argument.as_bytes());
                 }
                 frame.end()
@@ -159,14 +156,12 @@ impl Order {
                 let kill_after = Duration::from_nanos(fields.u64()?);
                 let lease = Limit { term_at: fields.moment()?, kill_at: fields.moment()? };
                 let lease = Some(lease).filter(|limit| limit.kill_at != Moment::NEVER);
-                let of_last = fields.u64()?;
-                let (mut last, mut argv) = (Vec::new(), Vec::new());
+                let mut argv = Vec::new();
                 while !fields.rest.is_empty() {
-                    let list = if (last.len() as u64) < of_last { &mut last } else { &mut argv };
-                    list.push(OsString::from_vec(fields.bytes()?.to_vec()));
+                    argv.push(OsString::from_vec(fields.bytes()?.to_vec()));
                 }
                 let (foreground, pty) = (flags & 1 != 0, flags & 2 != 0);
-                Order::Start { version, argv, last, descriptors, foreground, pty, kill_after, lease }
+                Order::Start { version, argv, descriptors, foreground, pty, kill_after, lease }
             }
             2 => Order::Limit {
                 reason: fields.reason()?,
@@ -364,7 +359,6 @@ mod tests {
             Order::Start {
                 version: "1".into(),
                 argv: vec!["a".into(), OsString::from_vec(vec![0xff, b'\n']), "".into()],
-                last: vec!["b".into(), "".into()],
                 descriptors: 5,
                 foreground: true,
                 pty: false,

@@ -4,12 +4,12 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, after, never, select};
+use crossbeam_channel::{Receiver, after, bounded, never, select};
 use signal_hook::consts as sig;
 
 use super::super::container::Container;
 use super::super::error::{Error, ErrorKind};
-use super::running::{Exit, Running};
+use super::running::Exit;
 use crate::clock::Moment;
 use crate::thread::spawn;
 
@@ -78,13 +78,17 @@ pub fn attend(
 ) -> Result<Attended, Error> {
     let mut running = container.run()?;
     let give_up = running.give_up();
+    let (leaves, left) = bounded::<()>(1);
     let carrier = spawn("container", move |_| {
         let copied = running.copy_to(&mut out, &mut err);
-        // Whoever can't be written to: the end is wanted all the same.
+        // Whoever can't be written to: the end is wanted all the same. What is printed
+        // until then is still taken: a daemon doesn't let go of a container before.
         if let Err(error) = &copied
             && error.kind() == ErrorKind::Local
         {
-            return (end_of(running), copied);
+            // There is room for the one message there is.
+            let _: Result<(), _> = leaves.try_send(());
+            return (running.finish(), copied);
         }
         (copied.and_then(|()| running.finish()), Ok(()))
     });
@@ -96,10 +100,16 @@ pub fn attend(
         }
     };
     let mut course = Course::of(container, limits);
-    let mut signals = signals.clone();
+    let (mut signals, mut left) = (signals.clone(), left);
     loop {
         select! {
             recv(carrier.ended()) -> _ => break,
+            recv(left) -> word => {
+                left = never();
+                if word.is_ok() {
+                    course.ask(AskedBy::Nobody, "TERM");
+                }
+            },
             recv(signals) -> signal => match signal {
                 Ok(signal) => course.on_signal(signal),
                 Err(_) => signals = never(),
@@ -122,14 +132,6 @@ pub fn attend(
     }
     copied?;
     Ok(Attended { exit: exit?, asked_by })
-}
-
-/// Ends a container whose output nobody takes.
-fn end_of(running: Running) -> Result<Exit, Error> {
-    match running.container().stop(None) {
-        Ok(_) => running.finish(),
-        Err(error) => Err(error),
-    }
 }
 
 /// What is done to a container in the foreground, and when.
@@ -190,7 +192,7 @@ impl Course {
     fn ask(&mut self, by: AskedBy, signal: &str) {
         if self.asked_by == AskedBy::Nobody {
             self.asked_by = by;
-            self.kill_at = Moment::now() + self.grace;
+            self.kill_at = self.kill_at.min(Moment::now() + self.grace);
         }
         self.tell(signal);
     }
