@@ -4,11 +4,9 @@ mod cli;
 mod completions;
 mod config;
 #[cfg(feature = "docker")]
-mod container;
+mod docker;
 mod ending;
 mod flags;
-#[cfg(all(feature = "form", feature = "http"))]
-mod get;
 mod lead;
 #[cfg(feature = "http")]
 mod listen;
@@ -35,7 +33,7 @@ use std::process::ExitCode;
 use towpath::job::exit_code;
 
 fn main() -> ExitCode {
-    towpath::job::entry();
+    towpath::process::keeper_entry();
     let arguments = match cli::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(cli::Refused::Answered(text)) => {
@@ -55,13 +53,13 @@ fn main() -> ExitCode {
         #[cfg(feature = "http")]
         cli::Subcommand::Watch(arguments) => watch::watch(&arguments),
         #[cfg(all(feature = "form", feature = "http"))]
-        cli::Subcommand::Get(arguments) => get::get(&arguments),
-        #[cfg(all(feature = "form", feature = "http"))]
         cli::Subcommand::Send(arguments) => send::send(&arguments),
         cli::Subcommand::Lead(arguments) => lead::lead(*arguments),
         cli::Subcommand::Lock(arguments) => lock::lock(&arguments),
         #[cfg(all(feature = "form", feature = "http"))]
         cli::Subcommand::Serve(arguments) => serve::serve(&arguments),
+        #[cfg(feature = "docker")]
+        cli::Subcommand::Docker(arguments) => docker::docker(&arguments),
         cli::Subcommand::Completions { shell } => completions::print(shell),
     }
 }

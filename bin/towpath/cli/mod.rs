@@ -50,10 +50,6 @@ pub(crate) enum Subcommand {
     #[cfg(feature = "http")]
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArguments),
-    /// Fetch a file, or the files of a form, and go on where it was cut
-    #[cfg(all(feature = "form", feature = "http"))]
-    #[command(after_help = crate::get::EXAMPLES)]
-    Get(Box<crate::get::GetArguments>),
     /// Send files to a server: in one form, or each by a PUT
     #[cfg(all(feature = "form", feature = "http"))]
     #[command(after_help = crate::send::EXAMPLES)]
@@ -62,6 +58,10 @@ pub(crate) enum Subcommand {
     #[cfg(all(feature = "form", feature = "http"))]
     #[command(after_help = crate::serve::EXAMPLES)]
     Serve(Box<crate::serve::ServeArguments>),
+    /// Docker by its API: run, ps, stop, logs, images, pull, commit
+    #[cfg(feature = "docker")]
+    #[command(after_help = crate::docker::EXAMPLES)]
+    Docker(Box<crate::docker::DockerArguments>),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  towpath completions bash > /etc/bash_completion.d/towpath")]
     Completions {
@@ -127,6 +127,9 @@ fn settings(arguments: &[OsString]) -> Result<Settings, String> {
 /// Gives each flag its variable, and the settings' values as defaults.
 fn with_settings(command: clap::Command, settings: &Settings) -> clap::Command {
     command.mut_subcommands(|subcommand| {
+        if !has_variables(&subcommand) {
+            return subcommand;
+        }
         subcommand.mut_args(|argument| {
             let Some(variable) = variable_of(&argument) else { return argument };
             let argument = match settings.get(&variable) {
@@ -136,6 +139,12 @@ fn with_settings(command: clap::Command, settings: &Settings) -> clap::Command {
             argument.env(variable).hide_env(true)
         })
     })
+}
+
+/// The commands of `docker` have the docker CLI's variables: a `TOWPATH_TIMEOUT` for
+/// runs isn't one for containers.
+fn has_variables(command: &clap::Command) -> bool {
+    command.get_name() != "docker"
 }
 
 /// `--hold-at-least` is `TOWPATH_HOLD_AT_LEAST`. `--help` has none, nor have the
@@ -149,7 +158,8 @@ fn variable_of(argument: &clap::Arg) -> Option<String> {
 /// unknown one is a mistake: with a misspelt store, jobs would run twice.
 fn check(variable: &str, value: &str) -> Result<(), String> {
     let command = Cli::command();
-    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let arguments =
+        command.get_subcommands().filter(|command| has_variables(command)).flat_map(clap::Command::get_arguments);
     let mut known = arguments.filter(|argument| variable_of(argument).as_deref() == Some(variable));
     let Some(argument) = known.next() else {
         return Err(format!("{variable} is no setting of this version; see towpath run --help"));
@@ -163,22 +173,7 @@ fn check(variable: &str, value: &str) -> Result<(), String> {
 }
 
 /// What flags need, how that is written, and which they are.
-const NEEDED: [(&str, &str, &[&str]); 5] = [
-    (
-        "image",
-        "--image IMAGE",
-        &[
-            "image_pull",
-            "image_env",
-            "image_volume",
-            "image_network",
-            "image_user",
-            "image_workdir",
-            "image_entrypoint",
-            "image_memory",
-            "image_cpus",
-        ],
-    ),
+const NEEDED: [(&str, &str, &[&str]); 4] = [
     ("once", "--once KEY", &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
     ("store", "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
     ("ping", "--ping URL", &["ca"]),
@@ -231,9 +226,10 @@ fn refused(error: &clap::Error, arguments: &[OsString]) -> Refused {
     ) {
         let text = error.render().to_string();
         return if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            Refused::Wrong(
-                "no command; the main one is: towpath run [--once KEY] -- CMD (see towpath --help)".to_owned(),
-            )
+            Refused::Wrong(match arguments.get(1).and_then(|word| word.to_str()) {
+                Some(word) => format!("no command after {word}; see towpath {word} --help"),
+                None => "no command; the main one is: towpath run [--once KEY] -- CMD (see towpath --help)".to_owned(),
+            })
         } else {
             Refused::Answered(text)
         };
@@ -248,9 +244,13 @@ fn refused(error: &clap::Error, arguments: &[OsString]) -> Refused {
     if let Some(tip) = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
         line = format!("{line}; {tip}");
     }
-    let of =
-        arguments.get(1).and_then(|word| word.to_str()).filter(|word| Cli::command().find_subcommand(word).is_some());
-    Refused::Wrong(format!("{line} (see towpath {}--help)", of.map_or(String::new(), |of| format!("{of} "))))
+    let (mut of, mut command) = (String::new(), Cli::command());
+    for word in arguments.iter().skip(1).map_while(|word| word.to_str()) {
+        let Some(found) = command.find_subcommand(word).cloned() else { break };
+        of.push_str(&format!("{word} "));
+        command = found;
+    }
+    Refused::Wrong(format!("{line} (see towpath {of}--help)"))
 }
 
 fn first_line(error: &clap::Error) -> String {
