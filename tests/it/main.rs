@@ -11,7 +11,17 @@ mod docker_containers;
 #[cfg(feature = "docker")]
 mod docker_fixtures;
 #[cfg(all(feature = "docker", feature = "http"))]
+mod docker_garbage;
+#[cfg(feature = "docker")]
+mod docker_lists;
+#[cfg(all(feature = "docker", feature = "http"))]
 mod docker_logs;
+#[cfg(feature = "docker")]
+mod docker_pull;
+#[cfg(all(feature = "docker", feature = "tls"))]
+mod docker_remote;
+#[cfg(feature = "docker")]
+mod docker_run;
 mod flow_follow;
 mod flow_merge;
 mod flow_rotation;
@@ -25,8 +35,6 @@ mod form_compile;
 mod form_peers;
 #[cfg(feature = "form")]
 mod form_reader;
-#[cfg(all(feature = "form", feature = "http"))]
-mod get;
 mod house;
 #[cfg(feature = "http")]
 mod http_access;
@@ -39,7 +47,6 @@ mod http_exchange;
 #[cfg(feature = "http")]
 mod http_limits;
 #[cfg(feature = "http")]
-mod http_park;
 mod http_raw;
 #[cfg(feature = "http")]
 mod http_refused;
@@ -83,8 +90,6 @@ mod run_bad_input;
 mod run_config;
 mod run_cron;
 mod run_exit_codes;
-#[cfg(feature = "docker")]
-mod run_image;
 #[cfg(feature = "http")]
 mod run_listen;
 mod run_once;
@@ -100,8 +105,6 @@ mod run_store;
 mod run_terminal;
 #[cfg(all(feature = "form", feature = "http"))]
 mod send;
-#[cfg(all(feature = "form", feature = "http"))]
-mod send_serve;
 #[cfg(all(feature = "form", feature = "http"))]
 mod serve_bad_input;
 #[cfg(all(feature = "form", feature = "http"))]

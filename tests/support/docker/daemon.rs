@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use super::super::process::Process;
+use super::super::scene::Scene;
 use super::guard::Guard;
 use super::settings::Settings;
 use super::{DOCKER, how};
@@ -91,7 +92,7 @@ impl Daemon {
     /// Its plain port, as `DOCKER_HOST` names it.
     #[track_caller]
     pub(crate) fn plain_host(&self) -> String {
-        format!("tcp://127.0.0.1:{}", self.settings.plain_port().expect("settings with a plain port"))
+        self.settings.plain_host().expect("settings with a plain port")
     }
 
     /// A client's certificates, as `DOCKER_CERT_PATH` wants them.
@@ -118,6 +119,22 @@ impl Daemon {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("DOCKER_CONFIG", self.dir.join("no-config")).env("HOME", &self.dir);
         command.envs(self.environment()).stdin(Stdio::null());
+        command
+    }
+
+    /// `towpath docker WORDS` for it, with an empty configuration.
+    pub(crate) fn ours(&self, scene: &Scene, words: &[&str]) -> Command {
+        let mut command = scene.towpath();
+        command.env("DOCKER_CONFIG", self.dir.join("no-config")).envs(self.environment());
+        command.arg("docker").args(words);
+        command
+    }
+
+    /// `docker WORDS` of a test's own: with its mark, and ended with it.
+    pub(crate) fn theirs(&self, scene: &Scene, words: &[&str]) -> Command {
+        let mut command = scene.program(DOCKER);
+        command.env("DOCKER_CONFIG", self.dir.join("no-config")).envs(self.environment());
+        command.args(words);
         command
     }
 

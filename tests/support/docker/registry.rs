@@ -18,8 +18,10 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Who may use it.
-    pub(crate) const USER: &str = "bargee";
+    /// Who may use it: names of three lengths, as base64 knows three.
+    pub(crate) const USERS: [&str; 3] = ["bargee", "bargee2", "bargee33"];
+    /// One of them.
+    pub(crate) const USER: &str = Registry::USERS[0];
     /// Their password, which is on no command line.
     pub(crate) const PASSWORD: &str = "lock-keeper?~>secret";
 
@@ -91,14 +93,19 @@ impl Registry {
     }
 }
 
-/// The line of a password file; the password goes in by standard input.
+/// The lines of a password file; the password goes in by standard input.
 fn htpasswd() -> Vec<u8> {
+    Registry::USERS.iter().flat_map(|user| line_of(user)).collect()
+}
+
+fn line_of(user: &str) -> Vec<u8> {
     let mut command = Command::new("htpasswd");
-    command.args(["-niB", Registry::USER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-niB", user]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
         command.spawn().unwrap_or_else(|error| panic!("{}", how(&format!("htpasswd: {error} (apache2-utils)"))));
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), Registry::PASSWORD.as_bytes()).unwrap();
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "htpasswd: {}", String::from_utf8_lossy(&out.stderr));
-    out.stdout
+    let line = String::from_utf8(out.stdout).unwrap();
+    format!("{}\n", line.trim()).into_bytes()
 }

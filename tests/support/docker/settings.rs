@@ -1,5 +1,6 @@
 //! How a daemon is to be set up.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::super::port::Port;
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     tls: Option<Arc<Tls>>,
-    plain: Option<Arc<Port>>,
+    plain: Option<(Ipv4Addr, Arc<Port>)>,
     bridged: bool,
     disk_bytes: Option<u64>,
 }
@@ -38,8 +39,13 @@ impl Settings {
     }
 
     /// It also listens on a plain TCP port.
-    pub(crate) fn plain(mut self) -> Settings {
-        self.plain = Some(Arc::new(Port::keep()));
+    pub(crate) fn plain(self) -> Settings {
+        self.plain_on(Ipv4Addr::LOCALHOST)
+    }
+
+    /// It also listens on a plain TCP port of this address.
+    pub(crate) fn plain_on(mut self, address: Ipv4Addr) -> Settings {
+        self.plain = Some((address, Arc::new(Port::keep_on(address))));
         self
     }
 
@@ -60,8 +66,9 @@ impl Settings {
         self.tls.as_deref()
     }
 
-    pub(super) fn plain_port(&self) -> Option<u16> {
-        self.plain.as_deref().map(Port::number)
+    /// Its plain port, as `DOCKER_HOST` names it.
+    pub(super) fn plain_host(&self) -> Option<String> {
+        self.plain.as_ref().map(|(address, port)| format!("tcp://{address}:{}", port.number()))
     }
 
     /// The command that starts it in `dir`.
@@ -91,8 +98,8 @@ impl Settings {
             words.push(format!("--tlskey={}", key.display()));
             words.extend(["-H".to_owned(), format!("tcp://127.0.0.1:{}", tls.port.number())]);
         }
-        if let Some(port) = self.plain_port() {
-            words.extend(["-H".to_owned(), format!("tcp://127.0.0.1:{port}")]);
+        if let Some(host) = self.plain_host() {
+            words.extend(["-H".to_owned(), host]);
         }
         words
     }
