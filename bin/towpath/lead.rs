@@ -114,6 +114,7 @@ fn lead_of(arguments: LeadArguments) -> Result<Lead, String> {
         log: arguments.log.as_ref().map_or(String::new(), |path| path.display().to_string()),
         report: String::new(),
         is_quiet: false,
+        is_container: false,
     };
     let name = arguments.key;
     let tell = Box::new(move |step: &Step<'_>| tell(&name, &words, step));

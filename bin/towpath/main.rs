@@ -4,9 +4,13 @@ mod cli;
 mod completions;
 mod config;
 #[cfg(feature = "docker")]
+mod container;
+#[cfg(feature = "docker")]
 mod docker;
 mod ending;
 mod flags;
+#[cfg(all(feature = "form", feature = "http"))]
+mod get;
 mod lead;
 #[cfg(feature = "http")]
 mod listen;
@@ -33,7 +37,7 @@ use std::process::ExitCode;
 use towpath::job::exit_code;
 
 fn main() -> ExitCode {
-    towpath::process::keeper_entry();
+    towpath::job::entry();
     let arguments = match cli::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(cli::Refused::Answered(text)) => {
@@ -52,6 +56,8 @@ fn main() -> ExitCode {
         cli::Subcommand::Logs(arguments) => logs::logs(*arguments),
         #[cfg(feature = "http")]
         cli::Subcommand::Watch(arguments) => watch::watch(&arguments),
+        #[cfg(all(feature = "form", feature = "http"))]
+        cli::Subcommand::Get(arguments) => get::get(&arguments),
         #[cfg(all(feature = "form", feature = "http"))]
         cli::Subcommand::Send(arguments) => send::send(&arguments),
         cli::Subcommand::Lead(arguments) => lead::lead(*arguments),

@@ -75,6 +75,10 @@ fn job(arguments: RunArguments) -> Result<Job, String> {
     if arguments.pty {
         job = job.pty();
     }
+    #[cfg(feature = "docker")]
+    if let Some(container) = crate::container::container(arguments.container)? {
+        job = job.container(container);
+    }
     if !arguments.include.is_empty() || !arguments.exclude.is_empty() {
         job = job.filter(flags::filter(&arguments.include, &arguments.exclude)?);
     }
@@ -105,15 +109,27 @@ fn once(key: &str, arguments: &RunArguments) -> Result<Once, String> {
     Ok(Once { store, request, wait: arguments.wait })
 }
 
+/// What is run, for people: the command, or the image whose own it is.
+fn named(arguments: &RunArguments) -> String {
+    let command = arguments.command.first().map(|word| word.to_string_lossy().into_owned());
+    #[cfg(feature = "docker")]
+    let command = command.or_else(|| arguments.container.image.clone());
+    command.unwrap_or_default()
+}
+
 /// What an outcome is told with.
 fn words_of(arguments: &RunArguments) -> Words {
     let path =
         |path: &Option<std::path::PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
     Words {
-        command: arguments.command.first().map_or(String::new(), |word| word.to_string_lossy().into_owned()),
+        command: named(arguments),
         timeout: arguments.timeout.map_or(String::new(), format_duration),
         log: path(&arguments.log),
         report: path(&arguments.report),
         is_quiet: arguments.quiet_success,
+        #[cfg(feature = "docker")]
+        is_container: arguments.container.image.is_some(),
+        #[cfg(not(feature = "docker"))]
+        is_container: false,
     }
 }

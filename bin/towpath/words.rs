@@ -19,6 +19,7 @@ pub(crate) struct Words {
     pub(crate) log: String,
     pub(crate) report: String,
     pub(crate) is_quiet: bool,
+    pub(crate) is_container: bool,
 }
 
 impl Words {
@@ -77,6 +78,13 @@ impl Words {
     }
 
     fn tell_stuck(&self, pid: i32, outcome: &Outcome) {
+        if self.is_container && outcome.status.is_some() {
+            voice::error(&format!(
+                "the container of {} isn't known to be gone: its sweeper, process {pid}, goes on for 10 minutes; is the Docker daemon well?",
+                self.command
+            ));
+            return;
+        }
         let lock = match outcome.ttl {
             None => "its keeper stays with the lock until it is gone",
             Some(_) => "its lock in Redis lapses nevertheless",

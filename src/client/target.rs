@@ -128,6 +128,11 @@ impl Target {
         is_loopback(host_of(self.url.split_once("://").map_or("", |(_, rest)| rest)))
     }
 
+    /// The whole URL, secrets included: for a hash, not for a message.
+    pub(crate) fn unmasked(&self) -> String {
+        self.url.clone()
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.url
     }

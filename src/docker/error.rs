@@ -57,6 +57,11 @@ impl Error {
         matches!(self.kind, Invalid | Unauthorized | NotFound | Conflict | Failed)
     }
 
+    /// An error of our own side, [`ErrorKind::Local`].
+    pub fn local(text: &str) -> Error {
+        Error::new(ErrorKind::Local, text)
+    }
+
     pub(super) fn new(kind: ErrorKind, text: impl Into<String>) -> Error {
         Error { kind, text: text.into(), source: None }
     }

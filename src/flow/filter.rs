@@ -117,8 +117,7 @@ fn emit_run(run: &[u8], emit: &mut impl FnMut(&[u8])) {
 pub struct Sieve {
     filter: Filter,
     splitter: Splitter,
-    /// The verdict on the long line that is passing.
-    passing: bool,
+    verdict: Verdict,
 }
 
 impl Sieve {
@@ -130,23 +129,23 @@ impl Sieve {
     /// A filter in the middle of a line whose beginning has passed.
     #[cfg(feature = "http")]
     pub(crate) fn within_line(filter: Filter) -> Sieve {
-        Sieve { filter, splitter: Splitter::within_line(), passing: true }
+        Sieve { filter, splitter: Splitter::within_line(), verdict: Verdict { passes: true } }
     }
 
     fn with_splitter(filter: Filter, splitter: Splitter) -> Sieve {
-        Sieve { filter, splitter, passing: false }
+        Sieve { filter, splitter, verdict: Verdict::default() }
     }
 
     /// Takes the stream's next bytes; `emit` gets what passes, whole lines together where they are neighbours.
     pub fn push(&mut self, chunk: &[u8], mut emit: impl FnMut(&[u8])) {
-        let Sieve { filter, splitter, passing } = self;
-        splitter.push_blocks(chunk, |block| sift(filter, passing, block, &mut emit));
+        let Sieve { filter, splitter, verdict } = self;
+        splitter.push_blocks(chunk, |block| verdict.sift(filter, block, |passing| emit_run(passing.bytes, &mut emit)));
     }
 
     /// The stream has ended: `emit` gets the last line if it has no end and passes.
     pub fn finish(&mut self, mut emit: impl FnMut(&[u8])) {
-        let Sieve { filter, splitter, passing } = self;
-        splitter.finish(|block| sift(filter, passing, block, &mut emit));
+        let Sieve { filter, splitter, verdict } = self;
+        splitter.finish(|block| verdict.sift(filter, block, |passing| emit_run(passing.bytes, &mut emit)));
     }
 
     /// How many lines were so long that their first [`MAX_LINE_BYTES`](super::MAX_LINE_BYTES) spoke for all of them.
@@ -155,16 +154,25 @@ impl Sieve {
     }
 }
 
-fn sift(filter: &Filter, passing: &mut bool, block: Piece<'_>, emit: &mut impl FnMut(&[u8])) {
-    if block.start && block.end {
-        filter.select(block.bytes, emit);
-        return;
-    }
-    if block.start {
-        *passing = filter.passes(block.bytes);
-    }
-    if *passing {
-        emit_run(block.bytes, emit);
+/// The verdict on the long line that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    passes: bool,
+}
+
+impl Verdict {
+    /// Takes whole lines, or a piece of a long one; `emit` gets what passes of it.
+    pub(super) fn sift(&mut self, filter: &Filter, piece: Piece<'_>, mut emit: impl FnMut(Piece<'_>)) {
+        if piece.start && piece.end {
+            filter.select(piece.bytes, &mut |run: &[u8]| emit(Piece { bytes: run, ..piece }));
+            return;
+        }
+        if piece.start {
+            self.passes = filter.passes(piece.bytes);
+        }
+        if self.passes {
+            emit(piece);
+        }
     }
 }
 

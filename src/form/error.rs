@@ -17,6 +17,12 @@ impl Error {
         Error { part, kind }
     }
 
+    /// The body's own error, which a part passed on as it was.
+    #[cfg(feature = "http")]
+    pub(crate) fn from_io(error: io::Error) -> Error {
+        Error { part: 0, kind: ErrorKind::Io(error) }
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind

@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its close: request after request.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,21 @@ use log::Level;
 use tiny_http::Method;
 
 use super::config::Config;
+use super::courier::Courier;
+use super::crew::Seat;
 use super::exchange::{Exchange, Progress};
 use super::guard::Guard;
 use super::head::Head;
 use super::incoming::Incoming;
 use super::input::Input;
 use super::link::Link;
+use super::park::{Parked, Stream};
 use super::refusal::Refusal;
 use super::reply::{Reply, Sent};
 use super::request::{Peer, Request};
 use super::scan::Scanner;
 use super::socket::{Socket, moment_in};
+use super::stream::ChunkWriter;
 use super::wire::{Ends, Waited, Wire};
 use crate::thread::{catch, context};
 
@@ -32,39 +36,90 @@ pub(super) struct Service<H> {
     pub(super) config: Config,
     pub(super) guard: Guard,
     pub(super) ends: Arc<Ends>,
+    pub(super) courier: Arc<Courier>,
 }
 
 // What is `inline(never)` here keeps its stack to itself: the frames below a
 // handler stay resident as long as a stream goes on, in each of a thousand threads.
 
+/// A client's connection. Whoever has it may go on with it: its thread, or the
+/// courier while it has none.
+pub(super) struct Connection {
+    pub(super) wire: Wire,
+    pub(super) peer: Peer,
+    input: Input,
+    /// No request came yet.
+    is_new: bool,
+    /// Counts it as one of the server's connections.
+    _seat: Seat,
+}
+
+impl Connection {
+    /// Ends it short of a reply's end, so that the client can tell.
+    pub(super) fn cut(self, delimited: bool) {
+        self.wire.cut(delimited);
+    }
+}
+
 /// What becomes of the connection behind an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Keep,
     Close,
     Cut { delimited: bool },
+    Park(Stream),
+}
+
+/// What becomes of a connection that its thread is done with.
+enum End {
+    Close,
+    Cut {
+        delimited: bool,
+    },
+    /// The client said nothing more, or is gone.
+    Quiet,
+    Park(Stream),
 }
 
 impl<H> Service<H>
 where
     H: Fn(&mut Request<'_>, Reply<'_>) -> io::Result<Sent>,
 {
-    /// Serves one connection until it ends.
-    pub(super) fn serve(&self, socket: Socket, peer: Peer) {
+    /// Serves one connection until it ends, or its stream is parked.
+    pub(super) fn serve(&self, socket: Socket, peer: Peer, seat: Seat) {
         let _peer = context("peer", peer);
-        let wire = match self.open(socket) {
-            Ok(wire) => wire,
-            Err(error) => {
-                note(Level::Debug, peer, None, "no TLS with this client", &error);
-                return;
+        match self.open(socket) {
+            Ok(wire) => {
+                let connection = Connection { wire, peer, input: Input::default(), is_new: true, _seat: seat };
+                self.go_on(connection, After::Keep);
             }
-        };
+            Err(error) => note(Level::Debug, peer, None, "no TLS with this client", &error),
+        }
+    }
+
+    /// Goes on with a parked stream, and with its connection after it.
+    pub(super) fn resume(&self, parked: Parked) {
+        let Parked { connection, stream, .. } = parked;
+        let _peer = context("peer", connection.peer);
+        let after = self.go_on_with(&connection, stream);
+        self.go_on(connection, after);
+    }
+
+    fn go_on(&self, mut connection: Connection, mut after: After) {
         let linger_time = self.config.limits.linger_time;
-        match self.serve_requests(&wire, peer) {
-            Some(After::Cut { delimited }) => wire.abandon(delimited, linger_time),
-            Some(After::Close | After::Keep) => wire.close(linger_time),
-            // Nothing was said that could get lost.
-            None => wire.close(Duration::ZERO),
+        loop {
+            match self.serve_requests(&mut connection, after) {
+                End::Cut { delimited } => return connection.wire.abandon(delimited, linger_time),
+                End::Close => return connection.wire.close(linger_time),
+                // Nothing was said that could get lost.
+                End::Quiet => return connection.wire.close(Duration::ZERO),
+                End::Park(stream) => {
+                    let parked = Box::new(Parked { connection, stream, due: None });
+                    let Err(back) = self.courier.take(parked) else { return };
+                    let Parked { connection: its, stream, .. } = *back;
+                    connection = its;
+                    after = self.go_on_with(&connection, stream);
+                }
+            }
         }
     }
 
@@ -75,41 +130,43 @@ where
         if let Some(tls) = &self.config.tls {
             return Wire::encrypted(socket, ends, &self.config.limits, tls);
         }
-        Ok(Wire::plain(socket, ends, &self.config.limits))
+        Ok(Wire::plain(socket, ends, &self.config.limits, &self.courier))
     }
 
-    /// How the connection shall end; `None` if the client said nothing more,
-    /// or is gone.
-    fn serve_requests(&self, wire: &Wire, peer: Peer) -> Option<After> {
+    /// Serves requests until the connection is to end, the first of them after
+    /// what became of the one before.
+    fn serve_requests(&self, connection: &mut Connection, before: After) -> End {
         let limits = &self.config.limits;
-        let mut input = Input::default();
-        let mut until = moment_in(limits.head_time);
-        let mut is_first = true;
+        let Connection { wire, peer, input, is_new, .. } = connection;
+        let mut after = before;
         loop {
+            match after {
+                After::Keep => {}
+                After::Close => return End::Close,
+                After::Cut { delimited } => return End::Cut { delimited },
+                After::Park(stream) => return End::Park(stream),
+            }
+            let mut until = moment_in(if *is_new { limits.head_time } else { limits.idle_time });
             if input.waiting().is_empty() {
                 match wire.wait_for_request(until) {
                     Ok(Waited::Readable) => {}
-                    Ok(Waited::Late | Waited::Stopped) | Err(_) => return None,
+                    Ok(Waited::Late | Waited::Stopped) | Err(_) => return End::Quiet,
                 }
             }
-            if !is_first {
+            if !*is_new {
                 until = moment_in(limits.head_time);
             }
-            is_first = false;
-            let after = match self.read_head(wire, &mut input, until) {
-                Ok(head) => self.exchange(wire, &mut input, &head, peer),
-                Err(Unread::Gone) => return None,
+            *is_new = false;
+            after = match self.read_head(wire, input, until) {
+                Ok(head) => self.exchange(wire, input, &head, *peer),
+                Err(Unread::Gone) => return End::Quiet,
                 Err(Unread::Refused(refusal)) => {
-                    note(Level::Debug, peer, Some(refusal.status), "refused", &refusal.why);
+                    note(Level::Debug, *peer, Some(refusal.status), "refused", &refusal.why);
                     let exchange = Exchange::new(wire, false, false, false);
                     let _ = refuse(&exchange, &refusal);
                     After::Close
                 }
             };
-            if after != After::Keep {
-                return Some(after);
-            }
-            until = moment_in(limits.idle_time);
         }
     }
 
@@ -145,24 +202,40 @@ where
                 let _ = refuse(&exchange, &refusal);
             }
         }
-        match exchange.progress() {
-            Progress::Complete if exchange.keeps() && incoming.drain() => After::Keep,
-            Progress::Complete => After::Close,
-            Progress::Cut { delimited } => After::Cut { delimited },
-            // Its write failed, or it was forgotten.
-            Progress::Nothing | Progress::Begun => {
-                let delimited = !head.is_http_1_0();
-                wire.cut(delimited);
-                After::Cut { delimited }
-            }
+        if let Some((mut outlet, course)) = exchange.take_parked() {
+            outlet.keeps = outlet.keeps && incoming.drain();
+            return After::Park(Stream { outlet, course, line: request_line(head) });
         }
+        let keeps = matches!(exchange.progress(), Progress::Complete) && exchange.keeps() && incoming.drain();
+        end_of(&exchange, keeps)
     }
 
     fn handle(&self, exchange: &Exchange<'_>, incoming: &mut Incoming<'_>, head: &Head, peer: Peer) {
         let line = request_line(head);
-        let _request = context("request", &line);
         let mut request = Request::new(head, peer, exchange, incoming);
-        match catch(|| (self.handler)(&mut request, Reply::new(exchange))) {
+        self.watch(exchange, peer, &line, || (self.handler)(&mut request, Reply::new(exchange)));
+        answer_unanswered(exchange);
+    }
+
+    /// Goes on with a stream that was parked.
+    fn go_on_with(&self, connection: &Connection, stream: Stream) -> After {
+        let Stream { mut outlet, course, line } = stream;
+        let exchange = Exchange::resumed(&connection.wire, &outlet);
+        let unsent = std::mem::take(&mut outlet.unsent);
+        self.watch(&exchange, connection.peer, &line, || {
+            connection.wire.write(&mut [IoSlice::new(&unsent)])?;
+            course.resume(ChunkWriter::new(&exchange, outlet.status, outlet.framing))
+        });
+        match exchange.take_parked() {
+            Some((outlet, course)) => After::Park(Stream { outlet, course, line }),
+            None => end_of(&exchange, exchange.keeps()),
+        }
+    }
+
+    /// Runs what answers a request, and records how it went.
+    fn watch(&self, exchange: &Exchange<'_>, peer: Peer, line: &str, answer: impl FnOnce() -> io::Result<Sent>) {
+        let _request = context("request", line);
+        match catch(answer) {
             Ok(Ok(sent)) => note(Level::Debug, peer, Some(sent.status), "served", &line),
             Ok(Err(error)) => {
                 let (level, what) = match (exchange.client_fault(), exchange.progress()) {
@@ -180,7 +253,21 @@ where
                 }
             }
         }
-        answer_unanswered(exchange);
+    }
+}
+
+/// What a reply that has come so far means for its connection.
+fn end_of(exchange: &Exchange<'_>, keeps: bool) -> After {
+    match exchange.progress() {
+        Progress::Complete if keeps => After::Keep,
+        Progress::Complete => After::Close,
+        Progress::Cut { delimited } => After::Cut { delimited },
+        // Its write failed, or it was forgotten.
+        Progress::Nothing | Progress::Begun => {
+            let delimited = !exchange.is_http_1_0;
+            exchange.link.cut(delimited);
+            After::Cut { delimited }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ impl Crew {
     }
 
     /// To poll beside other things; [`join_ended`](Crew::join_ended) lowers it.
-    pub(super) fn bell(&self) -> &Flag {
+    pub(super) fn bell(&self) -> &Arc<Flag> {
         &self.bell
     }
 
@@ -94,5 +95,23 @@ impl Drop for Leaving {
         // Nobody listens any more if the server gave up on its members.
         let _ = self.ending.send(self.id);
         self.bell.raise();
+    }
+}
+
+/// A connection among those that a server has at a time, with a thread or without.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    /// Takes one of `seats`, which says how many are taken.
+    pub(super) fn take(seats: &Arc<AtomicUsize>) -> Seat {
+        seats.fetch_add(1, Ordering::SeqCst);
+        Seat(Arc::clone(seats))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::link::Link;
+use super::park::{Course, Outlet};
+use super::stream::Framing;
 
 /// How far the reply has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(super) struct Exchange<'c> {
     bytes: AtomicU64,
     /// The status that the client's own fault deserves, 0 if there was none.
     fault: AtomicU16,
+    /// A stream that its handler left to its course.
+    parked: Mutex<Option<(Outlet, Box<dyn Course>)>>,
 }
 
 impl<'c> Exchange<'c> {
@@ -58,7 +62,25 @@ impl<'c> Exchange<'c> {
             opening: Mutex::new(()),
             bytes: AtomicU64::new(0),
             fault: AtomicU16::new(0),
+            parked: Mutex::new(None),
         }
+    }
+
+    /// As it was when the stream was parked.
+    pub(super) fn resumed(link: &'c dyn Link, outlet: &Outlet) -> Exchange<'c> {
+        let exchange = Exchange::new(link, outlet.framing == Framing::UntilClose, false, outlet.keeps);
+        exchange.keeps.store(outlet.keeps, Ordering::Release);
+        exchange.count(outlet.bytes);
+        exchange.set(Progress::Begun);
+        exchange
+    }
+
+    pub(super) fn park(&self, outlet: Outlet, course: Box<dyn Course>) {
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some((outlet, course));
+    }
+
+    pub(super) fn take_parked(&self) -> Option<(Outlet, Box<dyn Course>)> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn progress(&self) -> Progress {

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::courier::Courier;
 use super::cutter::Cutter;
 use crate::thread::Stop;
 
@@ -36,6 +38,11 @@ pub(super) trait Link: Send + Sync {
     /// Makes the reply end so that the client sees that it isn't complete.
     /// `delimited`: it has chunks or a length, so a mere end tells it.
     fn cut(&self, delimited: bool);
+
+    /// Who takes over a stream that keeps no thread; `None` where nobody can.
+    fn courier(&self) -> Option<&Arc<Courier>> {
+        None
+    }
 
     /// Set when the server is asked to stop.
     fn stop(&self) -> &Stop;

@@ -31,6 +31,8 @@
 //! * *Every wait has a limit*, every buffer a bound, and no limit is off by
 //!   default: [`Limits`]. Whatever bytes come, the client gets a 4xx, a 5xx or
 //!   a closed connection, and no request is read where another one ended.
+//! * *A quiet stream costs no thread*: [`ChunkWriter::park`] leaves it to a
+//!   [`Course`], which writes what never has to wait.
 //! * *It goes on serving*: through failing `accept(2)` calls, panicking
 //!   handlers, more clients than there is room for (503).
 //! * *It stops in order* ([`Stopper`]): no new connections, idle ones closed,
@@ -51,6 +53,7 @@ mod address;
 mod chunked;
 mod config;
 mod connection;
+mod courier;
 mod crew;
 mod cutter;
 mod exchange;
@@ -61,6 +64,7 @@ mod input;
 mod limits;
 mod link;
 mod listener;
+mod park;
 mod policy;
 mod query;
 mod refusal;
@@ -81,6 +85,7 @@ pub use address::{Address, InvalidAddress};
 pub use config::Config;
 pub use cutter::Cutter;
 pub use limits::Limits;
+pub use park::{Bell, Course, Gate, Step};
 pub use policy::page_policy;
 pub use query::{InvalidQuery, percent_decode};
 pub use reply::{Piece, Reply, Sent};

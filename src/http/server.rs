@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags};
 
 use super::address::Address;
 use super::config::Config;
 use super::connection::Service;
-use super::crew::Crew;
+use super::courier::Courier;
+use super::crew::{Crew, Seat};
 use super::guard::Guard;
 use super::listener::{Accepted, BackOff, Listener};
+use super::park::Parked;
 use super::reply::{Reply, Sent};
 use super::request::{Peer, Request};
 use super::socket::{Socket, moment_in, wait};
@@ -97,11 +101,15 @@ impl Server {
         let mut crew = Crew::new(config.limits.stack_bytes)?;
         let stop_time = config.limits.stop_time;
         let guard = Guard::new(listener.address(), config.token.clone(), config.hosts.clone());
-        let service = Arc::new(Service { handler, config, guard, ends: Arc::clone(&ends) });
-        let accepted =
-            Door { listener, service, crew: &mut crew, turned_away: Vec::new(), back_off: BackOff::default() }.keep();
+        let (courier, resumed) = Courier::new(Arc::clone(crew.bell()), config.on_panic.clone())?;
+        let service = Arc::new(Service { handler, config, guard, ends: Arc::clone(&ends), courier });
+        let mut door = Door::new(listener, Arc::clone(&service), &mut crew, resumed);
+        let accepted = door.keep();
         // Also when accepting failed: connections don't outlive their server.
         stopper.stop();
+        service.courier.close();
+        door.resume();
+        drop(door);
         if !crew.join_all(moment_in(stop_time))? {
             log::warn!("{} requests are still active after {stop_time:?}: cut", crew.count());
             ends.cut.raise();
@@ -134,6 +142,10 @@ struct Door<'a, H> {
     listener: Listener,
     service: Arc<Service<H>>,
     crew: &'a mut Crew,
+    /// How many connections there are, with a thread or without.
+    seats: Arc<AtomicUsize>,
+    /// Parked streams that want a thread again.
+    resumed: Receiver<Box<Parked>>,
     /// Clients without room, until they have read so.
     turned_away: Vec<(Socket, Instant)>,
     back_off: BackOff,
@@ -143,13 +155,23 @@ impl<H> Door<'_, H>
 where
     H: Fn(&mut Request<'_>, Reply<'_>) -> io::Result<Sent> + Send + Sync + 'static,
 {
+    fn new(
+        listener: Listener,
+        service: Arc<Service<H>>,
+        crew: &mut Crew,
+        resumed: Receiver<Box<Parked>>,
+    ) -> Door<'_, H> {
+        let (turned_away, back_off) = (Vec::new(), BackOff::default());
+        Door { listener, service, crew, seats: Arc::default(), resumed, turned_away, back_off }
+    }
+
     /// Lets clients in until the server is asked to stop.
-    fn keep(mut self) -> io::Result<()> {
+    fn keep(&mut self) -> io::Result<()> {
         let ends = Arc::clone(&self.service.ends);
         while !ends.stop.is_set() {
             let mut fds = vec![
                 PollFd::new(&self.listener, PollFlags::IN),
-                PollFd::new(self.crew.bell(), PollFlags::IN),
+                PollFd::new(&**self.crew.bell(), PollFlags::IN),
                 PollFd::new(&ends.stopping, PollFlags::IN),
             ];
             fds.extend(self.turned_away.iter().map(|(socket, _)| PollFd::new(socket, PollFlags::IN)));
@@ -157,6 +179,7 @@ where
             let (came, ended) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
             if ended {
                 self.crew.join_ended();
+                self.resume();
             }
             self.tend_turned_away();
             if came && let Err(error) = self.let_in() {
@@ -175,16 +198,13 @@ where
         let Accepted::Connection(socket, peer) = self.listener.accept(self.service.config.limits.write_time)? else {
             return Ok(());
         };
-        if self.crew.count() >= self.service.config.limits.connections {
+        if self.seats.load(Ordering::SeqCst) >= self.service.config.limits.connections {
             self.turn_away(socket, peer);
         } else {
-            let service = Arc::clone(&self.service);
-            // Kept on this side too: without a thread, the client is still told.
-            let seat = Arc::new(Mutex::new(Some(socket)));
-            let theirs = Arc::clone(&seat);
-            let body = move || take(&theirs).into_iter().for_each(|socket| service.serve(socket, peer));
-            if let Err(error) = self.crew.add(body) {
-                take(&seat).into_iter().for_each(|socket| self.turn_away(socket, peer));
+            let (service, seat) = (Arc::clone(&self.service), Seat::take(&self.seats));
+            let serve = move |(socket, seat)| service.serve(socket, peer, seat);
+            if let Err((back, error)) = self.on_thread((socket, seat), serve) {
+                back.into_iter().for_each(|(socket, _)| self.turn_away(socket, peer));
                 return Err(error);
             }
         }
@@ -192,8 +212,36 @@ where
         Ok(())
     }
 
+    /// Gives threads to parked streams that want one.
+    fn resume(&mut self) {
+        while let Ok(parked) = self.resumed.try_recv() {
+            let service = Arc::clone(&self.service);
+            if let Err((parked, error)) = self.on_thread(parked, move |parked| service.resume(*parked)) {
+                log::warn!("a stream is cut, as there is no thread to go on with it: {error}");
+                parked.into_iter().for_each(|parked| parked.cut());
+            }
+        }
+    }
+
+    /// Has a thread of its own do it, or gives back what it would have done it with.
+    fn on_thread<T: Send + 'static>(
+        &mut self,
+        with: T,
+        act: impl FnOnce(T) + Send + 'static,
+    ) -> Result<(), (Option<T>, io::Error)> {
+        // On both sides, as the system may refuse.
+        let seat = Arc::new(Mutex::new(Some(with)));
+        let theirs = Arc::clone(&seat);
+        let body = move || {
+            if let Some(with) = take(&theirs) {
+                act(with);
+            }
+        };
+        self.crew.add(body).map_err(|error| (take(&seat), error))
+    }
+
     fn turn_away(&mut self, socket: Socket, peer: Peer) {
-        log::debug!(peer:% = peer; "turned away: {} connections are open", self.crew.count());
+        log::debug!(peer:% = peer; "turned away: {} connections are open", self.seats.load(Ordering::SeqCst));
         if self.service.config.speaks_tls() {
             // It would take a handshake to say why.
             return;

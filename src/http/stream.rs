@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, select};
 
 use super::exchange::Exchange;
+use super::park::{Bell, Course, Outlet};
 use super::reply::Sent;
 use crate::thread::Stop;
 
@@ -24,6 +25,28 @@ pub(super) enum Framing {
     UntilClose,
     /// HEAD: nothing goes out.
     Nothing,
+}
+
+impl Framing {
+    /// The slices of one chunk of `length` bytes, with `end` behind it.
+    pub(super) fn frame<'a>(
+        self,
+        head: &'a mut ChunkHead,
+        length: usize,
+        parts: &'a [IoSlice<'a>],
+        end: &'a [u8],
+    ) -> Vec<IoSlice<'a>> {
+        let is_chunk = self == Framing::Chunks && length > 0;
+        if is_chunk {
+            head.set(length);
+        }
+        let mut framed = Vec::with_capacity(parts.len() + 3);
+        framed.push(IoSlice::new(head.bytes()));
+        framed.extend(parts.iter().map(|part| IoSlice::new(part)));
+        framed.push(IoSlice::new(if is_chunk { b"\r\n" } else { b"" }));
+        framed.push(IoSlice::new(end));
+        framed
+    }
 }
 
 /// The stream of a reply, from [`Reply::stream`](super::Reply::stream).
@@ -174,6 +197,31 @@ impl<'c> ChunkWriter<'c> {
         Ok(sent)
     }
 
+    /// What wakes this stream once it is parked: for those who have news for it.
+    /// `None` where it can't be parked: over TLS, on a tiny_http request, in
+    /// answer to HEAD, or when the server stops.
+    pub fn bell(&self) -> Option<Bell> {
+        let may_park = self.framing != Framing::Nothing && self.state == State::Open && !self.stop().is_set();
+        self.exchange.link.courier().filter(|_| may_park).map(Bell::new)
+    }
+
+    /// Gives up the thread: flushes, then the course goes on with the stream,
+    /// whenever its [bell](ChunkWriter::bell) rings. The proof of the end becomes the course's duty:
+    /// [`Course::resume`] gives it. Where it can't be parked, it is resumed at once.
+    ///
+    /// # Errors
+    /// The client is gone or too slow.
+    pub fn park(mut self, course: Box<dyn Course>) -> io::Result<Sent> {
+        self.flush()?;
+        if self.bell().is_none() {
+            return course.resume(self);
+        }
+        let outlet = Outlet::new(self.status, self.framing, self.exchange.keeps(), self.exchange.bytes());
+        self.exchange.park(outlet, course);
+        self.state = State::Ended;
+        Ok(self.sent(false))
+    }
+
     fn sent(&self, is_complete: bool) -> Sent {
         Sent { status: self.status, body_bytes: self.exchange.bytes(), is_complete }
     }
@@ -192,16 +240,11 @@ impl<'c> ChunkWriter<'c> {
         if self.framing == Framing::Nothing || (length == 0 && end.is_empty()) {
             return Ok(());
         }
-        let mut head = Head::default();
-        let tail: &[u8] = if self.framing == Framing::Chunks && length > 0 { b"\r\n" } else { b"" };
-        if !tail.is_empty() {
-            write!(head, "{length:x}\r\n")?;
-        }
-        let mut parts = Vec::with_capacity(rest.len() + 4);
-        parts.extend([IoSlice::new(head.bytes()), IoSlice::new(first)]);
+        let mut parts = Vec::with_capacity(rest.len() + 1);
+        parts.push(IoSlice::new(first));
         parts.extend(rest.iter().map(|part| IoSlice::new(part)));
-        parts.extend([IoSlice::new(tail), IoSlice::new(end)]);
-        let written = self.exchange.link.write(&mut parts);
+        let mut head = ChunkHead::default();
+        let written = self.exchange.link.write(&mut self.framing.frame(&mut head, length, &parts, end));
         match &written {
             Ok(()) => self.exchange.count(length as u64),
             Err(_) => self.state = State::Failed,
@@ -255,27 +298,20 @@ impl fmt::Debug for ChunkWriter<'_> {
 
 /// A chunk's head: at most 16 digits, CR, LF.
 #[derive(Default)]
-struct Head {
+pub(super) struct ChunkHead {
     bytes: [u8; 18],
     length: usize,
 }
 
-impl Head {
+impl ChunkHead {
+    fn set(&mut self, length: usize) {
+        let mut room = &mut self.bytes[..];
+        // There is room for the largest number.
+        let _ = write!(room, "{length:x}\r\n");
+        self.length = 18 - room.len();
+    }
+
     fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
-    }
-}
-
-impl Write for Head {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = &mut self.bytes[self.length..];
-        let count = bytes.len().min(room.len());
-        room[..count].copy_from_slice(&bytes[..count]);
-        self.length += count;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

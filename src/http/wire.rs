@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::Limits;
+use super::courier::Courier;
 use super::cutter::Cutter;
 use super::link::Link;
 use super::socket::{Socket, moment_in, wait};
@@ -18,6 +19,9 @@ use crate::thread::{Flag, Stop};
 
 /// So much at a time goes out within one write limit.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// What the kernel is asked to send of a file at a time.
+const SEND_FILE_BYTES: usize = 1024 * 1024;
 
 /// What ends a server's connections. `stopping` is raised with `stop`, for
 /// those that poll: no new connection, none without a request. `cut` ends all.
@@ -31,8 +35,9 @@ pub(super) struct Ends {
 pub(super) struct Wire {
     socket: Socket,
     #[cfg(feature = "tls")]
-    session: Option<Session>,
+    session: Option<Box<Session>>,
     ends: Arc<Ends>,
+    courier: Option<Arc<Courier>>,
     write_time: Duration,
     gone_time: Duration,
 }
@@ -46,12 +51,17 @@ pub(super) enum Waited {
 }
 
 impl Wire {
-    pub(super) fn plain(socket: Socket, ends: Arc<Ends>, limits: &Limits) -> Wire {
+    pub(super) fn plain(socket: Socket, ends: Arc<Ends>, limits: &Limits, courier: &Arc<Courier>) -> Wire {
+        Wire { courier: Some(Arc::clone(courier)), ..Wire::unparked(socket, ends, limits) }
+    }
+
+    fn unparked(socket: Socket, ends: Arc<Ends>, limits: &Limits) -> Wire {
         Wire {
             socket,
             #[cfg(feature = "tls")]
             session: None,
             ends,
+            courier: None,
             write_time: limits.write_time,
             gone_time: limits.gone_time,
         }
@@ -65,8 +75,8 @@ impl Wire {
         limits: &Limits,
         tls: &super::tls::Tls,
     ) -> io::Result<Wire> {
-        let mut wire = Wire::plain(socket, ends, limits);
-        wire.session = Some(Session::new(tls)?);
+        let mut wire = Wire::unparked(socket, ends, limits);
+        wire.session = Some(Box::new(Session::new(tls)?));
         wire.handshake(moment_in(limits.handshake_time))?;
         Ok(wire)
     }
@@ -104,7 +114,12 @@ impl Wire {
         self.socket.try_read(buf)
     }
 
-    fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Writes what there is room for; `None` if there is none.
+    pub(super) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         #[cfg(feature = "tls")]
         if let Some(session) = &self.session {
             return session.try_write(&self.socket, parts);
@@ -115,7 +130,7 @@ impl Wire {
     /// Waits for the first byte of the next request.
     pub(super) fn wait_for_request(&self, until: Instant) -> io::Result<Waited> {
         #[cfg(feature = "tls")]
-        if self.session.as_ref().is_some_and(Session::has_plaintext) {
+        if self.session.as_ref().is_some_and(|session| session.has_plaintext()) {
             return Ok(Waited::Readable);
         }
         let mut fds = [
@@ -224,7 +239,7 @@ impl Link for Wire {
             let deadline = Deadline::new(self.write_time);
             let piece_end = end.min(at + PIECE_BYTES as u64);
             while at < piece_end {
-                let room = usize::try_from(piece_end - at).unwrap_or(PIECE_BYTES);
+                let room = usize::try_from(end - at).unwrap_or(SEND_FILE_BYTES).min(SEND_FILE_BYTES);
                 match self.socket.try_send_file(file, &mut at, room) {
                     Ok(Some(0)) => return Err(too_short()),
                     Ok(Some(_)) => {}
@@ -267,6 +282,10 @@ impl Link for Wire {
         } else {
             self.socket.reset_on_close();
         }
+    }
+
+    fn courier(&self) -> Option<&Arc<Courier>> {
+        self.courier.as_ref()
     }
 
     fn stop(&self) -> &Stop {

@@ -45,6 +45,12 @@ impl Sha {
     }
 }
 
+impl From<[u8; 32]> for Sha {
+    fn from(bytes: [u8; 32]) -> Sha {
+        Sha(bytes)
+    }
+}
+
 impl fmt::Display for Sha {
     /// In hexadecimal digits, as `sha256sum` prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

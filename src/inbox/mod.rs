@@ -10,13 +10,16 @@
 //! * *Names stay in the folder*: a [`Name`](folder::Name) is one component, and
 //!   no symbolic link is followed.
 //!
-//! [`send`] is the other side: files on their way to any server.
+//! [`send`] and [`get`] are the other side: files on their way to and from any
+//! server.
 //!
 //! Where it ends: one folder, no folders within; who may send and fetch is for
 //! the server in front to say.
 
+mod answer;
 mod digest;
 pub mod folder;
+pub mod get;
 mod meter;
 mod retry;
 pub mod send;

@@ -26,14 +26,21 @@ pub(super) fn for_command(
     facts: &Facts,
 ) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<_> = ours.filter(|(name, _)| !is_setting(name)).collect();
-    let told = [
-        ("TOWPATH_KEY", facts.key.clone()),
-        ("TOWPATH_FENCE", facts.fence.map(|fence| fence.to_string())),
-        ("TOWPATH_DEADLINE", facts.deadline_unix_ms.map(|ms| ms.to_string())),
-        ("TOWPATH_URL", facts.url.clone()),
-    ];
-    environment.extend(told.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into()))));
+    environment.extend(facts.told().map(|(name, value)| (name.into(), value.into())));
     environment
+}
+
+impl Facts {
+    /// Each as a variable.
+    pub(super) fn told(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let told = [
+            ("TOWPATH_KEY", self.key.clone()),
+            ("TOWPATH_FENCE", self.fence.map(|fence| fence.to_string())),
+            ("TOWPATH_DEADLINE", self.deadline_unix_ms.map(|ms| ms.to_string())),
+            ("TOWPATH_URL", self.url.clone()),
+        ];
+        told.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
 }
 
 fn is_setting(name: &OsStr) -> bool {

@@ -7,6 +7,8 @@
 
 mod audience;
 mod causes;
+#[cfg(feature = "docker")]
+mod container;
 mod environment;
 #[cfg(feature = "http")]
 mod feeding;
@@ -32,6 +34,8 @@ mod tether;
 mod unfit;
 
 pub use causes::with_causes;
+#[cfg(feature = "docker")]
+pub use container::{InContainer, PullWhen};
 pub use lead::{LEAD_TTL, Lead, OnExit, Step, Tell};
 #[cfg(feature = "http")]
 pub use listen::{Listen, Told};
@@ -40,3 +44,12 @@ pub use outcome::{Outcome, Verdict, exit_code};
 pub use ping::{PingTally, PingTo};
 pub use spec::{IfUnreachable, Job, Once};
 pub use unfit::Unfit;
+
+/// Turns this process into one of those that serve a run (its keeper, a container's
+/// attendant) if it was started as one, and doesn't come back then. Call it first thing
+/// in `main`, before any thread or output.
+pub fn entry() {
+    crate::process::keeper_entry();
+    #[cfg(feature = "docker")]
+    container::entry();
+}

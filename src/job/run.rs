@@ -1,7 +1,9 @@
 //! The course of a run: report, log, lease, command, and everything undone in
 //! the right order afterwards.
 
+use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -212,31 +214,79 @@ impl Job {
             url: audience.url(),
         };
         let foreground = streams.ours.terminal.is_some();
-        let tether = lease.zip(outcome.ttl).and_then(|(lease, ttl)| Tether::to(lease, ttl, grace));
+        let role = self.role(&outcome.run, &facts, grace, streams.stdin)?;
+        let tether = lease.zip(outcome.ttl).and_then(|(lease, ttl)| Tether::to(lease, ttl, grace, role.is_elsewhere()));
         // Before the command: an error from here means that nothing runs, and the lock can be given back.
         let carried = match streams.ours.pump {
             Some((pump, drain)) => Some((spawn("output", move |_| Terminal::from_background(|| pump.run()))?, drain)),
             None => None,
         };
         let kept = Kept::start(Spec {
-            argv: self.argv.clone(),
+            argv: role.argv,
             env: environment::for_command(std::env::vars_os(), &facts),
-            stdin: streams.stdin,
+            stdin: role.stdin,
             stdout: streams.stdout,
             stderr: streams.stderr,
             place: streams.place,
+            last: role.last,
             held: held.into_iter().collect(),
             kill_after: grace,
             lease: tether.as_ref().map(Tether::limit),
         })?;
         let mut session = Session::new(kept, grace);
         session.tether = tether;
+        session.sweep = role.sweep;
         session.terminal = streams.ours.terminal;
         session.foreground = foreground;
         session.pty = streams.ours.pty;
         session.feed = streams.ours.feed;
         (session.pump, session.drain) = carried.unzip();
         Ok(session)
+    }
+}
+
+/// What the keeper starts: the command, or the attendant of a container with it.
+struct Role {
+    argv: Vec<OsString>,
+    stdin: OwnedFd,
+    /// For an attendant that was killed.
+    last: Vec<OsString>,
+    sweep: Option<Box<dyn Fn(Duration) -> bool>>,
+}
+
+impl Role {
+    fn is_elsewhere(&self) -> bool {
+        !self.last.is_empty()
+    }
+}
+
+impl Job {
+    #[cfg(not(feature = "docker"))]
+    fn role(&self, _run: &str, _facts: &Facts, _grace: Duration, stdin: OwnedFd) -> io::Result<Role> {
+        Ok(Role { argv: self.argv.clone(), stdin, last: Vec::new(), sweep: None })
+    }
+
+    #[cfg(feature = "docker")]
+    fn role(&self, run: &str, facts: &Facts, grace: Duration, stdin: OwnedFd) -> io::Result<Role> {
+        use super::container::{InContainer, sweep_now};
+
+        let Some(container) = &self.container else {
+            return Ok(Role { argv: self.argv.clone(), stdin, last: Vec::new(), sweep: None });
+        };
+        let words: Option<Vec<&str>> = self.argv.iter().map(|word| word.to_str()).collect();
+        let words = words.ok_or_else(|| io::Error::other("an argument isn't UTF-8, which Docker can't take"))?;
+        let mut spec = container.spec.clone().command(words);
+        for (name, value) in facts.told() {
+            spec = spec.env(&format!("{name}={value}"));
+        }
+        let run = run.to_owned();
+        Ok(Role {
+            argv: InContainer::attendant(),
+            // The container is killed before the attendant would be.
+            stdin: container.told(&run, grace * 3 / 4, &spec)?,
+            last: InContainer::sweeper(&run),
+            sweep: Some(Box::new(move |within| sweep_now(&run, within))),
+        })
     }
 }
 

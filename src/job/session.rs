@@ -47,6 +47,9 @@ pub(super) struct Session {
     pub(super) unwanted: Receiver<()>,
     /// The lease it runs under, if that lapses.
     pub(super) tether: Option<Tether>,
+    /// Ends what the command left elsewhere, if the keeper can't have it done: whether
+    /// that is proven.
+    pub(super) sweep: Option<Box<dyn Fn(Duration) -> bool>>,
     pub(super) seen: Seen,
     stop_passed_on: bool,
     /// When we asked for what is left to be killed.
@@ -110,6 +113,7 @@ impl Session {
             feed: None,
             unwanted: never(),
             tether: None,
+            sweep: None,
             seen: Seen::default(),
             stop_passed_on: false,
             kill_at: None,
@@ -195,7 +199,9 @@ impl Session {
             }
             Event::KeeperDied => {
                 self.seen.keeper_died = true;
-                self.seen.ended_without_keeper = self.kept.end_without_keeper(WITHOUT_KEEPER);
+                let ended = self.kept.end_without_keeper(WITHOUT_KEEPER);
+                let swept = self.sweep.as_ref().is_none_or(|sweep| sweep(WITHOUT_KEEPER));
+                self.seen.ended_without_keeper = ended && swept;
                 self.seen.tree_gone = self.seen.ended_without_keeper;
                 return true;
             }

@@ -51,6 +51,8 @@ pub struct Job {
     pub(super) kill_after: Option<Duration>,
     pub(super) stdin: bool,
     pub(super) pty: bool,
+    #[cfg(feature = "docker")]
+    pub(super) container: Option<super::InContainer>,
     pub(super) log: Option<PathBuf>,
     pub(super) quiet_success: bool,
     pub(super) filter: Option<Filter>,
@@ -74,6 +76,8 @@ impl Job {
             kill_after: None,
             stdin: true,
             pty: false,
+            #[cfg(feature = "docker")]
+            container: None,
             log: None,
             quiet_success: false,
             filter: None,
@@ -127,9 +131,27 @@ impl Job {
     /// # Errors
     /// [`Unfit`], which says what to change.
     pub fn check(&self) -> Result<(), Unfit> {
+        #[cfg(feature = "docker")]
+        if self.pty && self.container.is_some() {
+            return Err(Unfit::PtyInContainer);
+        }
         let Some(once) = &self.once else { return Ok(()) };
         let lapses = self.locks.is_some() || once.store.lapses();
         Unfit::check(once.request.ttl_wanted(), self.kill_after.filter(|_| lapses))
+    }
+
+    /// Runs the command in a container, which has no standard input. The command may be
+    /// empty: it is the image's then. A program that uses this calls
+    /// [`entry`](super::entry) first thing in `main`.
+    ///
+    /// A container ends with its run like a command does: the lock is let go after it was
+    /// removed, and under a lease that lapses it is asked to end 2 s earlier (or a tenth
+    /// of the ttl), as the daemon may take its time.
+    #[cfg(feature = "docker")]
+    pub fn container(mut self, container: super::InContainer) -> Job {
+        self.container = Some(container);
+        self.stdin = false;
+        self
     }
 
     /// Gives the command an empty standard input instead of ours.

@@ -20,6 +20,10 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 /// on a busy machine comes late, and a kill takes a while for a large tree.
 const MARGIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
+/// What is added to it for a container: a tenth of the ttl, this at most. A sweeper has to
+/// be started, and a daemon to be asked.
+const ELSEWHERE: Duration = Duration::from_secs(2);
+
 /// One command's tie to its lease.
 #[derive(Debug)]
 pub(super) struct Tether {
@@ -31,13 +35,15 @@ pub(super) struct Tether {
 }
 
 impl Tether {
-    /// `None` if the lease doesn't lapse.
-    pub(super) fn to(lease: &Lease, ttl: Duration, grace: Duration) -> Option<Tether> {
+    /// `None` if the lease doesn't lapse. `elsewhere`: others have to end the command for
+    /// us, which takes longer.
+    pub(super) fn to(lease: &Lease, ttl: Duration, grace: Duration, elsewhere: bool) -> Option<Tether> {
         let valid_until = lease.valid_until();
         if valid_until == Moment::NEVER {
             return None;
         }
         let margin = (ttl / 20).clamp(MARGIN.0, MARGIN.1);
+        let margin = if elsewhere { margin + ELSEWHERE.min(ttl / 10) } else { margin };
         let limit = limit(valid_until, margin, grace);
         Some(Tether { lost: lease.lost().clone(), renewed: lease.renewed().clone(), margin, grace, limit })
     }

@@ -29,6 +29,9 @@ pub enum Unfit {
         /// The ttl.
         ttl: Duration,
     },
+    /// A container has no terminal.
+    #[error("a command in a container can't have a terminal of its own; leave one of the two out")]
+    PtyInContainer,
 }
 
 impl Unfit {

@@ -11,7 +11,7 @@ use super::record::{Record, Run};
 use super::{events, plain};
 use crate::clock::Moment;
 use crate::flow::tail::{Ending, Feed, Tail, tail};
-use crate::http::{Reply, Request, Sent, page_policy};
+use crate::http::{Bell, Reply, Request, Sent, page_policy};
 
 /// What is written to a reader at a time, at most.
 pub(super) const BATCH_LINES: usize = 1_000;
@@ -44,6 +44,19 @@ pub(super) struct Shared {
     pub(super) heartbeat: Duration,
     /// What else `/status` says, by name.
     told: Mutex<Map<String, Value>>,
+    /// Of the servers that hold readers of this without a thread: one, as a rule.
+    bells: Mutex<Vec<Bell>>,
+}
+
+impl Shared {
+    /// Has lines ring this bell from now on.
+    pub(super) fn rung_by(&self, bell: Bell) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        if !bells.contains(&bell) {
+            bells.push(bell.clone());
+            self.tail.on_news(move || bell.ring());
+        }
+    }
 }
 
 impl Broadcast {
@@ -61,8 +74,9 @@ impl Broadcast {
         heartbeat: Duration,
     ) -> (Broadcast, Feed<Record>) {
         let (feed, tail) = tail(keep_bytes);
-        let told = Mutex::default();
-        (Broadcast { shared: Arc::new(Shared { run, sources, began: Moment::now(), tail, heartbeat, told }) }, feed)
+        let (told, bells) = (Mutex::default(), Mutex::default());
+        let shared = Shared { run, sources, began: Moment::now(), tail, heartbeat, told, bells };
+        (Broadcast { shared: Arc::new(shared) }, feed)
     }
 
     /// Has `/status` say `value` under this name from now on.
@@ -98,15 +112,15 @@ impl Broadcast {
         if !matches!(method, "GET" | "HEAD") {
             return line(reply.status(405).header("Allow", "GET, HEAD"), "only GET and HEAD");
         }
-        let shared = &*self.shared;
+        let shared = &self.shared;
         match request.path() {
             "/" => page(reply),
             "/healthz" => line(reply, "ok"),
             "/status" => json_reply(reply, &self.status()),
             path => match Query::of(request, &shared.run) {
                 Err(mistake) => line(reply.status(400), &mistake),
-                Ok(query) if path == "/log" => plain::serve(reply, &query, &shared.tail),
-                Ok(query) => events::serve(reply, &query, shared),
+                Ok(query) if path == "/log" => plain::serve(reply, query, shared),
+                Ok(query) => events::serve(reply, query, shared),
             },
         }
     }

@@ -2,6 +2,7 @@
 //! its data, so that any bytes and any line end arrive as they were.
 
 use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -9,76 +10,143 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::broadcast::{BATCH_BYTES, BATCH_LINES, Shared};
+use super::parked::Parking;
 use super::query::Query;
 use super::record::Record;
-use crate::flow::tail::{Ending, Item, Line, Lines};
+use crate::flow::tail::{Batch, Cursor, Ending, Item, Line, Lines};
 use crate::flow::{Filter, Missed};
 use crate::http::sse::{Event, write_comment};
-use crate::http::{Reply, Sent, Woken};
+use crate::http::{ChunkWriter, Course, Gate, Reply, Sent, Step, Woken};
 
 /// A batch's text begins with so much room. Grown from nothing it leaves each size
 /// that it had with malloc's cache, of which every reader's thread has its own.
 const TEXT_BYTES: usize = 4096;
 
+/// So many lines are put into JSON on a thread that isn't the reader's own.
+const PARKED_LINES: usize = 64;
+
 /// Streams until the end, the client's going, or the server's stop.
 ///
 /// Each batch is one write. A stream that is quiet, or whose lines are filtered
 /// out, has a comment every `of.heartbeat`.
-pub(super) fn serve(reply: Reply<'_>, query: &Query, of: &Shared) -> io::Result<Sent> {
+pub(super) fn serve(reply: Reply<'_>, query: Query, of: &Arc<Shared>) -> io::Result<Sent> {
     let wants_body = reply.wants_body();
     let mut out = reply.header("X-Content-Type-Options", "nosniff").event_stream()?;
     if !wants_body {
         return out.finish();
     }
-    out.write_chunk(&[IoSlice::new(&first(query, of)?)])?;
-    let mut lines = LineEvents::new(query, of);
-    let mut cursor = of.tail.reader(query.start);
-    let mut sent_at = Instant::now();
-    loop {
-        let batch = cursor.next_batch(BATCH_LINES, BATCH_BYTES);
-        let mut text = Vec::with_capacity(if batch.is_empty() { 0 } else { TEXT_BYTES });
-        if let Some(missed) = &batch.missed {
-            lines.gap(missed, &mut text)?;
-        }
-        for item in &batch.items {
-            match item {
-                Item::Lines(some) => lines.write(some, &mut text)?,
-                Item::Record(Record::Gap(missed)) => lines.gap(missed, &mut text)?,
-                Item::Record(Record::End(_)) => {} // only ever the last
+    out.write_chunk(&[IoSlice::new(&first(&query, of)?)])?;
+    let cursor = of.tail.reader(query.start);
+    let (lines, sent_at, parking) = (LineEvents::new(query, of), Instant::now(), Parking::new());
+    Box::new(Reader { cursor, untold: None, lines, sent_at, parking }).stream(out)
+}
+
+/// One reader of the events, with a thread or without.
+struct Reader {
+    cursor: Cursor<Record>,
+    /// Taken from the cursor, and still to be written.
+    untold: Option<Batch<Record>>,
+    lines: LineEvents,
+    sent_at: Instant,
+    parking: Parking,
+}
+
+impl Reader {
+    fn stream(mut self: Box<Self>, mut out: ChunkWriter<'_>) -> io::Result<Sent> {
+        loop {
+            let mut batch = self.untold.take().unwrap_or_else(|| self.cursor.try_batch(BATCH_LINES, BATCH_BYTES));
+            if batch.is_empty() {
+                if self.lines.filter.passes_all() && self.parking.may_park(&out, &self.lines.of) {
+                    return out.park(self);
+                }
+                batch = self.cursor.next_batch(BATCH_LINES, BATCH_BYTES);
+            }
+            let mut text = self.lines.text_of(&batch)?;
+            match &batch.end {
+                Some(Ending::Finished(Record::End(end))) => {
+                    control(&mut text, "end", &end.to_json())?;
+                    out.write_all(&text)?;
+                    return out.finish();
+                }
+                Some(Ending::Finished(Record::Gap(_)) | Ending::Cut) => {
+                    out.write_all(&text)?;
+                    return out.fail(": cut\n");
+                }
+                None => {}
+            }
+            let is_quiet = batch.is_empty();
+            // A client that is slow to take the text needn't hold the lines too.
+            drop(batch);
+            if text.is_empty() {
+                text = self.heartbeat_if_due()?;
+            }
+            if !text.is_empty() {
+                out.write_chunk(&[IoSlice::new(&text)])?;
+                self.sent_at = Instant::now();
+                continue;
+            }
+            // Where lines came and none passed it doesn't wait, but looks whether it shall go on.
+            let limit = if is_quiet { self.nap() } else { Duration::ZERO };
+            match out.wait(self.cursor.wake(), limit) {
+                // The cursor has the channel's other end: it doesn't disconnect.
+                Woken::Message(()) | Woken::Timeout | Woken::Disconnected => {}
+                Woken::Gone => return Err(io::ErrorKind::BrokenPipe.into()),
+                Woken::Stopped if self.lines.of.tail.status().end.is_some() => {}
+                Woken::Stopped => return out.fail(": the server stops\n"),
             }
         }
-        match &batch.end {
-            Some(Ending::Finished(Record::End(end))) => {
-                control(&mut text, "end", &end.to_json())?;
-                out.write_all(&text)?;
-                return out.finish();
+    }
+
+    fn heartbeat_in(&self) -> Duration {
+        self.lines.of.heartbeat.saturating_sub(self.sent_at.elapsed())
+    }
+
+    fn heartbeat_if_due(&self) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        if self.heartbeat_in().is_zero() {
+            self.lines.heartbeat(self.cursor.last_seq(), &mut text)?;
+        }
+        Ok(text)
+    }
+
+    fn nap(&self) -> Duration {
+        let time_left = self.parking.time_left();
+        if time_left.is_zero() { self.heartbeat_in() } else { time_left.min(self.heartbeat_in()) }
+    }
+
+    /// What is new, or a sign of life if one is due; `None` where it takes a thread.
+    fn news(&mut self) -> Option<Vec<u8>> {
+        let batch = self.cursor.try_batch(PARKED_LINES, BATCH_BYTES);
+        let count: usize =
+            batch.items.iter().map(|item| if let Item::Lines(lines) = item { lines.len() } else { 1 }).sum();
+        if batch.end.is_some() || count >= PARKED_LINES {
+            self.untold = Some(batch);
+            return None;
+        }
+        let text = if batch.is_empty() { self.heartbeat_if_due() } else { self.lines.text_of(&batch) };
+        // Only an id that holds a line end would be refused, and a run's name has none.
+        text.ok()
+    }
+}
+
+impl Course for Reader {
+    fn advance(&mut self, out: &mut Gate<'_>) -> Step {
+        match self.news() {
+            None => return Step::Resume,
+            Some(text) if text.is_empty() => {}
+            Some(text) => {
+                self.sent_at = Instant::now();
+                if !out.write_chunk(&[IoSlice::new(&text)]) {
+                    return Step::Resume;
+                }
             }
-            Some(Ending::Finished(Record::Gap(_)) | Ending::Cut) => {
-                out.write_all(&text)?;
-                return out.fail(": cut\n");
-            }
-            None => {}
         }
-        let is_quiet = batch.is_empty();
-        // A client that is slow to take the text needn't hold the lines too.
-        drop(batch);
-        if text.is_empty() && sent_at.elapsed() >= of.heartbeat {
-            lines.heartbeat(cursor.last_seq(), &mut text)?;
-        }
-        if !text.is_empty() {
-            out.write_chunk(&[IoSlice::new(&text)])?;
-            sent_at = Instant::now();
-            continue;
-        }
-        // Where lines came and none passed it doesn't wait, but looks whether it shall go on.
-        let limit = if is_quiet { of.heartbeat.saturating_sub(sent_at.elapsed()) } else { Duration::ZERO };
-        match out.wait(cursor.wake(), limit) {
-            // The cursor has the channel's other end: it doesn't disconnect.
-            Woken::Message(()) | Woken::Timeout | Woken::Disconnected => {}
-            Woken::Gone => return Err(io::ErrorKind::BrokenPipe.into()),
-            Woken::Stopped if of.tail.status().end.is_some() => {}
-            Woken::Stopped => return out.fail(": the server stops\n"),
-        }
+        Step::Wait(self.heartbeat_in())
+    }
+
+    fn resume(mut self: Box<Self>, out: ChunkWriter<'_>) -> io::Result<Sent> {
+        self.parking.resumed();
+        self.stream(out)
     }
 }
 
@@ -98,10 +166,9 @@ fn control(text: &mut Vec<u8>, name: &str, data: &Value) -> io::Result<()> {
     Event { id: None, event: Some(name), data: &data.to_string() }.write_to(text)
 }
 
-struct LineEvents<'a> {
-    run: &'a str,
-    sources: &'a [String],
-    filter: &'a Filter,
+struct LineEvents {
+    of: Arc<Shared>,
+    filter: Filter,
     /// The verdict on the line that is going on; `None` if its beginning wasn't
     /// seen, so that what is seen of it has to speak for it.
     verdict: Option<bool>,
@@ -109,11 +176,27 @@ struct LineEvents<'a> {
     mid_line: bool,
 }
 
-impl<'a> LineEvents<'a> {
-    fn new(query: &'a Query, of: &'a Shared) -> LineEvents<'a> {
+impl LineEvents {
+    fn new(query: Query, of: &Arc<Shared>) -> LineEvents {
         // Who has the id of a line's beginning has got it, so it passed.
         let verdict = query.resumed.then_some(true);
-        LineEvents { run: &of.run.run, sources: &of.sources, filter: &query.filter, verdict, mid_line: false }
+        LineEvents { of: Arc::clone(of), filter: query.filter, verdict, mid_line: false }
+    }
+
+    /// All of a batch but its end.
+    fn text_of(&mut self, batch: &Batch<Record>) -> io::Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(if batch.is_empty() { 0 } else { TEXT_BYTES });
+        if let Some(missed) = &batch.missed {
+            self.gap(missed, &mut text)?;
+        }
+        for item in &batch.items {
+            match item {
+                Item::Lines(some) => self.write(some, &mut text)?,
+                Item::Record(Record::Gap(missed)) => self.gap(missed, &mut text)?,
+                Item::Record(Record::End(_)) => {} // only ever the last
+            }
+        }
+        Ok(text)
     }
 
     fn write(&mut self, lines: &Lines, text: &mut Vec<u8>) -> io::Result<()> {
@@ -150,7 +233,7 @@ impl<'a> LineEvents<'a> {
     }
 
     fn id(&self, seq: u64) -> String {
-        format!("{}-{seq}", self.run)
+        format!("{}-{seq}", self.of.run.run)
     }
 
     fn data(&self, line: &Line<'_>) -> Value {
@@ -160,7 +243,7 @@ impl<'a> LineEvents<'a> {
             Ok(text) => json!({ "text": text }),
             Err(_) => json!({ "base64": STANDARD.encode(bytes) }),
         };
-        if let Some(source) = self.sources.get(usize::from(line.tag)) {
+        if let Some(source) = self.of.sources.get(usize::from(line.tag)) {
             data["stream"] = source.as_str().into();
         }
         if !line.piece.end {

@@ -11,6 +11,7 @@
 
 mod broadcast;
 mod events;
+mod parked;
 mod plain;
 mod query;
 mod record;

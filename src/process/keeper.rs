@@ -24,6 +24,7 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_
 use signal_hook::consts as sig;
 
 use super::alarm::Alarm;
+use super::last::Last;
 use super::message::{Event, Frames, Limit, Order, Reason};
 use super::{Status, descriptors, sys, tree};
 use crate::clock::Moment;
@@ -79,6 +80,7 @@ struct Keeper {
     limits: [Option<(Reason, Limit)>; 2],
     kill_after: Duration,
     ending: Option<Ending>,
+    last: Last,
     /// Held open until the tree is gone.
     _held: Vec<OwnedFd>,
 }
@@ -101,7 +103,7 @@ impl Keeper {
         let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         let mut frames = Frames::default();
         let Some((order, mut given)) = receive_start(&control, &mut frames)? else { return Ok(None) };
-        let Order::Start { version, argv, descriptors, foreground, pty, kill_after, lease } = order else {
+        let Order::Start { version, argv, last, descriptors, foreground, pty, kill_after, lease } = order else {
             return Err(io::Error::other("the first order wasn't to start"));
         };
         if version != env!("CARGO_PKG_VERSION") {
@@ -135,6 +137,7 @@ impl Keeper {
             limits: [None, lease.map(|limit| (Reason::Lease, limit))],
             kill_after,
             ending: None,
+            last: Last::new(last),
             _held: held,
         };
         match spawned {
@@ -162,8 +165,11 @@ impl Keeper {
         loop {
             self.reap();
             if self.command_ended && nobody_left() {
-                self.tell(&Event::Gone);
-                return 0;
+                if self.last.is_over() {
+                    self.tell(&Event::Gone);
+                    return 0;
+                }
+                self.last.start();
             }
             self.keep_time();
             self.wait_for_something();
@@ -175,6 +181,9 @@ impl Keeper {
         let had_ended = self.command_ended;
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED) {
             if pid != self.command {
+                if let Some(status) = Status::of(status) {
+                    self.last.ended(pid, status);
+                }
                 continue;
             }
             if let Some(signal) = status.stopping_signal() {
@@ -183,6 +192,7 @@ impl Keeper {
                 self.tell_if_room(&Event::Continued);
             } else if let Some(status) = Status::of(status) {
                 self.command_ended = true;
+                self.last.command_ended(status);
                 let left_behind = if nobody_left() { 0 } else { tree::count() };
                 let left_behind = u32::try_from(left_behind).unwrap_or(u32::MAX);
                 self.tell(&Event::Exited { status, left_behind });
@@ -196,6 +206,13 @@ impl Keeper {
 
     /// Does what has fallen due, and sets the alarm to what falls due next.
     fn keep_time(&mut self) {
+        if self.last.has_begun() {
+            // The tree is gone, and this has no deadline.
+            if let Some(pid) = self.last.late() {
+                self.tell(&Event::Stuck { pid: pid.as_raw_pid() });
+            }
+            return self.alarm.set(self.last.next_look());
+        }
         for (reason, limit) in self.limits.into_iter().flatten() {
             if self.ending.is_none() && limit.term_at.has_passed() {
                 self.end(reason, Signal::TERM, limit.kill_at);
@@ -235,6 +252,9 @@ impl Keeper {
 
     /// Begins to end the tree: asks all of it, and sets when to kill what is left.
     fn end(&mut self, reason: Reason, signal: Signal, kill_at: Moment) {
+        if self.last.has_begun() {
+            return;
+        }
         if let Some(ending) = &mut self.ending {
             ending.kill_at = ending.kill_at.min(kill_at);
             return;
@@ -333,7 +353,7 @@ impl Keeper {
         self.control = None;
         // An owner who was told of a process that can't be killed may leave.
         let is_told = self.ending.as_ref().is_some_and(|ending| ending.stuck_reported);
-        let has_work = !nobody_left();
+        let has_work = !nobody_left() && !self.last.has_begun();
         // First what must be done; words may fail.
         self.end(Reason::Orphaned, Signal::TERM, Moment::now() + self.kill_after);
         if has_work && !is_told {

@@ -37,6 +37,12 @@ const EVENTS: usize = 64;
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
 
+/// The program that is started as a keeper: this very one, or what
+/// [`set_keeper_program`] named.
+pub fn keeper_program() -> PathBuf {
+    PROGRAM.get().cloned().unwrap_or_else(program::path)
+}
+
 /// Names the program that is started as a keeper, once for the whole process.
 /// Its main function calls [`super::keeper_entry`] first. Default: this very program.
 pub fn set_keeper_program(path: PathBuf) {
@@ -82,6 +88,12 @@ pub struct Spec {
     pub stderr: OwnedFd,
     /// Its terminal.
     pub place: Place,
+    /// A program that the keeper starts when the command was killed and nobody of its
+    /// tree is left, for what the command could no longer undo; empty: none. It has the
+    /// same environment, and counts as a part of the tree: no [`Event::Gone`] before its
+    /// end. No deadline ends it. One that takes longer than 10 s is told as
+    /// [`Event::Stuck`], and one that is killed is started again.
+    pub last: Vec<OsString>,
     /// Held open by the keeper until the tree is gone; the command doesn't inherit them.
     pub held: Vec<OwnedFd>,
     /// From TERM to KILL where nobody says otherwise: when the owner dies, and for
@@ -117,7 +129,7 @@ impl Kept {
         check(&spec.argv)?;
         let (control, theirs) = UnixStream::pair()?;
         control.set_write_timeout(Some(ORDER_TIMEOUT))?;
-        let mut command = Command::new(PROGRAM.get().cloned().unwrap_or_else(program::path));
+        let mut command = Command::new(keeper_program());
         command.arg0(keeper::NAME).env_clear().envs(spec.env);
         command.stdin(OwnedFd::from(theirs)).stdout(io::stderr().as_fd().try_clone_to_owned()?);
         command.stderr(Stdio::inherit());
@@ -141,6 +153,7 @@ impl Kept {
         kept.order(&Order::Start {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             argv: spec.argv,
+            last: spec.last,
             descriptors: given.len() as u64,
             foreground: terminal.is_some(),
             pty,
@@ -382,8 +395,19 @@ mod tests {
             let argv = argv.iter().map(OsString::from).collect();
             let (stdin, stdout, stderr) = (null(), null(), null());
             let (place, kill_after) = (Place::Background, Duration::ZERO);
-            Kept::start(Spec { argv, env: vec![], stdin, stdout, stderr, place, held: vec![], kill_after, lease: None })
-                .unwrap_err()
+            Kept::start(Spec {
+                argv,
+                env: vec![],
+                stdin,
+                stdout,
+                stderr,
+                place,
+                held: vec![],
+                last: vec![],
+                kill_after,
+                lease: None,
+            })
+            .unwrap_err()
         };
         for argv in [&[][..], &["echo", "a\0b"]] {
             assert_eq!(start(argv).kind(), io::ErrorKind::InvalidInput, "{argv:?}");

@@ -47,6 +47,8 @@ pub(super) enum Order {
     Start {
         version: String,
         argv: Vec<OsString>,
+        /// What is started when a killed command's tree is gone; empty: nothing.
+        last: Vec<OsString>,
         /// How many came with it.
         descriptors: u64,
         foreground: bool,
@@ -116,7 +118,7 @@ pub enum Event {
 impl Order {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
-            Order::Start { version, argv, descriptors, foreground, pty, kill_after, lease } => {
+            Order::Start { version, argv, last, descriptors, foreground, pty, kill_after, lease } => {
                 let mut frame = Writer::new(1);
                 frame.bytes(version.as_bytes());
                 frame.u64(*descriptors);
@@ -124,7 +126,8 @@ impl Order {
                 frame.u64(u64::try_from(kill_after.as_nanos()).unwrap_or(u64::MAX));
                 frame.moment(lease.map_or(Moment::NEVER, |limit| limit.term_at));
                 frame.moment(lease.map_or(Moment::NEVER, |limit| limit.kill_at));
-                for argument in argv {
+                frame.u64(last.len() as u64);
+                for argument in last.iter().chain(argv) {
                     frame.bytes(argument.as_bytes());
                 }
                 frame.end()
@@ -156,12 +159,14 @@ impl Order {
                 let kill_after = Duration::from_nanos(fields.u64()?);
                 let lease = Limit { term_at: fields.moment()?, kill_at: fields.moment()? };
                 let lease = Some(lease).filter(|limit| limit.kill_at != Moment::NEVER);
-                let mut argv = Vec::new();
+                let of_last = fields.u64()?;
+                let (mut last, mut argv) = (Vec::new(), Vec::new());
                 while !fields.rest.is_empty() {
-                    argv.push(OsString::from_vec(fields.bytes()?.to_vec()));
+                    let list = if (last.len() as u64) < of_last { &mut last } else { &mut argv };
+                    list.push(OsString::from_vec(fields.bytes()?.to_vec()));
                 }
                 let (foreground, pty) = (flags & 1 != 0, flags & 2 != 0);
-                Order::Start { version, argv, descriptors, foreground, pty, kill_after, lease }
+                Order::Start { version, argv, last, descriptors, foreground, pty, kill_after, lease }
             }
             2 => Order::Limit {
                 reason: fields.reason()?,
@@ -359,6 +364,7 @@ mod tests {
             Order::Start {
                 version: "1".into(),
                 argv: vec!["a".into(), OsString::from_vec(vec![0xff, b'\n']), "".into()],
+                last: vec!["b".into(), "".into()],
                 descriptors: 5,
                 foreground: true,
                 pty: false,

@@ -19,6 +19,7 @@ mod alarm;
 mod descriptors;
 mod keeper;
 mod kept;
+mod last;
 mod message;
 mod program;
 mod pty;
@@ -27,7 +28,7 @@ mod sys;
 mod terminal;
 mod tree;
 
-pub use kept::{Kept, Place, Spec, adopt_orphans, set_keeper_program};
+pub use kept::{Kept, Place, Spec, adopt_orphans, keeper_program, set_keeper_program};
 pub use message::{Event, Limit, Reason};
 pub use pty::{Feed, Pty, RawMode};
 pub use status::Status;

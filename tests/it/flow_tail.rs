@@ -244,6 +244,24 @@ fn follow(mut cursor: Cursor<u64>) -> u64 {
     }
 }
 
+#[test]
+fn a_reader_that_resumes_where_a_record_is_no_longer_kept_is_told() {
+    let (feed, tail) = tail(4_096);
+    // One block, with the record; so large that dropping it makes room for what comes.
+    let (first, line) = ([&[b'x'; 249][..], b"\n"].concat(), [&[b'x'; 99][..], b"\n"].concat());
+    feed.push(Piece { bytes: &first, start: true, end: true });
+    feed.record(7);
+    while tail.status().first_seq < 2 {
+        feed.push(Piece { bytes: &line, start: true, end: true });
+    }
+    let missed = |start| tail.reader(start).next_batch(1, 1).missed;
+    assert_eq!(tail.status().first_seq, 2, "the record and its line went together");
+    assert_eq!(missed(Start::Since(2)), None);
+    let told = missed(Start::Since(1)).unwrap();
+    assert_eq!((told.lines, told.bytes), (None, None));
+    feed.finish(0);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Whole lines, of so many bytes each.

@@ -117,3 +117,28 @@ fn many_readers_get_every_line() {
         assert!(out.starts_with(&format!("first\n{numbers}[towpath] end: exited with code 3")), "a reader lacks lines");
     }
 }
+
+/// How many threads it has.
+fn threads(live: &Live) -> usize {
+    live.run.process().status("Threads").parse().unwrap()
+}
+
+#[test]
+fn readers_who_have_everything_take_no_thread_and_still_get_each_line_and_the_end() {
+    let scene = Scene::new();
+    let live = scene.serve(&["--linger", "1h"], "echo first; await go; echo last; exit 3");
+    let before = threads(&live);
+    let paths = ["/log", "/events"];
+    let readers: Vec<_> = (0..30).map(|index| scene.curl(&[&live.at(paths[index % 2])])).collect();
+    for reader in &readers {
+        reader.wait_out("first");
+    }
+    // The thread that serves all of them is one more.
+    until("the readers' threads to end", || threads(&live) <= before + 1);
+    scene.touch("go");
+    for reader in readers {
+        let out = reader.finish().assert_code(0).out();
+        assert!(out.contains("last") && out.contains("exit"), "{out}");
+    }
+    live.dismiss(&scene);
+}

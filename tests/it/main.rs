@@ -35,6 +35,8 @@ mod form_compile;
 mod form_peers;
 #[cfg(feature = "form")]
 mod form_reader;
+#[cfg(all(feature = "form", feature = "http"))]
+mod get;
 mod house;
 #[cfg(feature = "http")]
 mod http_access;
@@ -47,6 +49,7 @@ mod http_exchange;
 #[cfg(feature = "http")]
 mod http_limits;
 #[cfg(feature = "http")]
+mod http_park;
 mod http_raw;
 #[cfg(feature = "http")]
 mod http_refused;
@@ -90,6 +93,8 @@ mod run_bad_input;
 mod run_config;
 mod run_cron;
 mod run_exit_codes;
+#[cfg(feature = "docker")]
+mod run_image;
 #[cfg(feature = "http")]
 mod run_listen;
 mod run_once;
@@ -105,6 +110,8 @@ mod run_store;
 mod run_terminal;
 #[cfg(all(feature = "form", feature = "http"))]
 mod send;
+#[cfg(all(feature = "form", feature = "http"))]
+mod send_serve;
 #[cfg(all(feature = "form", feature = "http"))]
 mod serve_bad_input;
 #[cfg(all(feature = "form", feature = "http"))]

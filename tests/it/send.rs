@@ -48,6 +48,7 @@ impl Scene {
         Running::start(&mut command)
     }
 
+    #[track_caller]
     fn sent(&self, arguments: &[&str]) -> Finished {
         self.send(arguments).finish()
     }

@@ -58,6 +58,11 @@ fn a_release_build_takes_every_commands_own_flags() {
     assert_ended(&root.run(&lead.concat()), 0);
     let watch = root.run(&["/towpath", "watch", "--retry", "0s", "--ca", "/none", "http://127.0.0.1:1"]);
     assert!(text(&watch.stderr).contains("--ca /none"), "{watch:?}");
+    let serve =
+        ["/towpath", "serve", "/none", "--listen", "127.0.0.1:0", "--keep-free", "5%", "--on-conflict", "rename"];
+    let serve = root.run(&serve);
+    assert_ended(&serve, 74);
+    assert!(text(&serve.stderr).contains("/none"), "{serve:?}");
     let useless = root.run(&["/towpath", "run", "--wait", "1s", "--", "/towpath", "--version"]);
     assert_ended(&useless, 2);
     assert!(text(&useless.stderr).contains("--wait does nothing without --once"), "{useless:?}");

@@ -16,6 +16,18 @@ pub(crate) enum Say {
     Early(usize, Vec<u8>),
     /// Takes so many bytes of the body, and closes without a word.
     CutAfter(usize),
+    /// Takes the whole request, says this, and doesn't close before it is let go.
+    Stay(Vec<u8>),
+}
+
+impl Say {
+    /// The same answer, after which the connection stays.
+    pub(crate) fn and_stay(self) -> Say {
+        match self {
+            Say::Answer(bytes) => Say::Stay(bytes),
+            other => other,
+        }
+    }
 }
 
 /// What was asked.
@@ -38,6 +50,8 @@ impl Asked {
 pub(crate) struct Peer {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// Connections that stay.
+    staying: Arc<Mutex<Vec<TcpStream>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,17 +77,18 @@ impl Peer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (kept, stopped) = (asked.clone(), stop.clone());
+        let staying = Arc::new(Mutex::new(Vec::new()));
+        let (kept, stopped, held) = (asked.clone(), stop.clone(), staying.clone());
         let thread = std::thread::spawn(move || {
             for client in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 // A client that has gone is no reason to end.
-                let _ = serve(&client.unwrap(), &mut say, &kept);
+                let _ = serve(&client.unwrap(), &mut say, &kept, &held);
             }
         });
-        Peer { address, asked, stop, thread: Some(thread) }
+        Peer { address, asked, staying, stop, thread: Some(thread) }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -83,6 +98,11 @@ impl Peer {
     /// All that it was asked, in order.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// Closes the connections that stay.
+    pub(crate) fn let_go(&self) {
+        self.staying.lock().unwrap().clear();
     }
 
     /// How it was asked, in short: `PUT /a PUT /b`.
@@ -100,12 +120,17 @@ impl Drop for Peer {
     }
 }
 
-fn serve(stream: &TcpStream, say: &mut impl FnMut(&Asked) -> Say, kept: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
+fn serve(
+    stream: &TcpStream,
+    say: &mut impl FnMut(&Asked) -> Say,
+    kept: &Mutex<Vec<Asked>>,
+    held: &Mutex<Vec<TcpStream>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::with_capacity(1024, stream.try_clone()?);
     let mut asked = head(&mut reader)?;
     let what = say(&asked);
     let most = match &what {
-        Say::Answer(_) => u64::MAX,
+        Say::Answer(_) | Say::Stay(_) => u64::MAX,
         Say::Early(bytes, _) | Say::CutAfter(bytes) => *bytes as u64,
     };
     if most > 0 && asked.header("expect").is_some() {
@@ -116,6 +141,10 @@ fn serve(stream: &TcpStream, say: &mut impl FnMut(&Asked) -> Say, kept: &Mutex<V
     taken?;
     match what {
         Say::Answer(bytes) | Say::Early(_, bytes) => (&*stream).write_all(&bytes)?,
+        Say::Stay(bytes) => {
+            (&*stream).write_all(&bytes)?;
+            held.lock().unwrap().push(stream.try_clone()?);
+        }
         Say::CutAfter(_) => stream.shutdown(Shutdown::Both)?,
     }
     Ok(())

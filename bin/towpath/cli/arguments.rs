@@ -177,8 +177,14 @@ pub(crate) struct WatchArguments {
 #[derive(Args)]
 pub(crate) struct RunArguments {
     /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    #[cfg_attr(feature = "docker", arg(required_unless_present = "image"))]
+    #[cfg_attr(not(feature = "docker"), arg(required = true))]
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+
+    #[cfg(feature = "docker")]
+    #[command(flatten)]
+    pub(crate) container: crate::container::ContainerArguments,
 
     /// Run only if nobody else runs with this key
     #[arg(long, value_name = "KEY", help_heading = "At most once")]

@@ -50,6 +50,10 @@ pub(crate) enum Subcommand {
     #[cfg(feature = "http")]
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArguments),
+    /// Fetch a file, or the files of a form, and go on where it was cut
+    #[cfg(all(feature = "form", feature = "http"))]
+    #[command(after_help = crate::get::EXAMPLES)]
+    Get(Box<crate::get::GetArguments>),
     /// Send files to a server: in one form, or each by a PUT
     #[cfg(all(feature = "form", feature = "http"))]
     #[command(after_help = crate::send::EXAMPLES)]
@@ -173,7 +177,22 @@ fn check(variable: &str, value: &str) -> Result<(), String> {
 }
 
 /// What flags need, how that is written, and which they are.
-const NEEDED: [(&str, &str, &[&str]); 4] = [
+const NEEDED: [(&str, &str, &[&str]); 5] = [
+    (
+        "image",
+        "--image IMAGE",
+        &[
+            "image_pull",
+            "image_env",
+            "image_volume",
+            "image_network",
+            "image_user",
+            "image_workdir",
+            "image_entrypoint",
+            "image_memory",
+            "image_cpus",
+        ],
+    ),
     ("once", "--once KEY", &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
     ("store", "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
     ("ping", "--ping URL", &["ca"]),

@@ -25,6 +25,8 @@ pub struct ContainerSpec {
     restart: Restart,
     auto_remove: bool,
     init: bool,
+    /// What came from [`ContainerSpec::from_text`]; only labels are added to it.
+    whole: Option<Value>,
 }
 
 impl ContainerSpec {
@@ -134,7 +136,28 @@ impl ContainerSpec {
         self
     }
 
+    /// All of it as text, for another process: [`ContainerSpec::from_text`].
+    pub fn to_text(&self) -> String {
+        json!({ "name": self.name, "body": self.to_json("") }).to_string()
+    }
+
+    /// What [`ContainerSpec::to_text`] wrote; `None` if it didn't. Labels can be added to
+    /// it, and nothing else changed.
+    pub fn from_text(text: &str) -> Option<ContainerSpec> {
+        let mut value: Value = serde_json::from_str(text).ok()?;
+        let name = value["name"].as_str().map(str::to_owned);
+        let body = value.get_mut("body")?.take();
+        body.is_object().then(|| ContainerSpec { name, whole: Some(body), ..ContainerSpec::default() })
+    }
+
     pub(super) fn to_json(&self, image: &str) -> Value {
+        if let Some(mut whole) = self.whole.clone() {
+            whole["Image"] = image.into();
+            for (key, value) in &self.labels {
+                whole["Labels"][key] = json!(value);
+            }
+            return whole;
+        }
         let mut all = json!({ "Image": image, "AttachStdout": true, "AttachStderr": true, "HostConfig": self.host() });
         let mut put = |key: &str, value: Option<Value>| {
             if let Some(value) = value {

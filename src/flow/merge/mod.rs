@@ -38,12 +38,13 @@ mod source;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::follow::Watcher;
-use super::{Missed, Piece};
+use super::{Filter, Missed, Piece};
 use crate::thread::{Never, Worker, catch, spawn};
 pub(super) use halt::Halt;
 pub(super) use outlet::Outlet;
@@ -59,6 +60,7 @@ pub struct Merge {
     items: Receiver<Item>,
     names: Vec<String>,
     halt: Arc<Halt>,
+    long_lines: Arc<AtomicU64>,
     /// Disconnected when every source knows where it starts.
     begun: Receiver<Never>,
     _workers: Vec<Worker<()>>,
@@ -112,16 +114,27 @@ impl Merge {
     /// No descriptor or no thread left (`EMFILE`, `EAGAIN`): those that were
     /// started are stopped. A source that can't be read is no error here, but its item.
     pub fn start(sources: impl IntoIterator<Item = Source>) -> io::Result<Merge> {
+        Merge::start_filtered(sources, &Filter::default())
+    }
+
+    /// As [`start`](Merge::start), but only lines that pass the filter become
+    /// items. Each source's thread looks for them itself, in what it has just
+    /// read: of a line of more than 64 KiB, the first so much speaks for all of it.
+    ///
+    /// # Errors
+    /// As [`start`](Merge::start).
+    pub fn start_filtered(sources: impl IntoIterator<Item = Source>, filter: &Filter) -> io::Result<Merge> {
         let sources: Vec<Source> = sources.into_iter().collect();
         let (sender, items) = bounded(QUEUED_ITEMS);
-        let halt = Arc::new(Halt::new()?);
+        let (halt, long_lines) = (Arc::new(Halt::new()?), Arc::default());
         let names = sources.iter().map(|source| source.name().to_owned()).collect();
         let (beginning, begun) = bounded(0);
-        let mut merge = Merge { items, names, halt: Arc::clone(&halt), begun, _workers: Vec::new() };
+        let mut merge = Merge { items, names, halt: Arc::clone(&halt), long_lines, begun, _workers: Vec::new() };
         let watcher = merge.start_watcher(&sources)?;
         for (index, source) in sources.into_iter().enumerate() {
             let (watcher, halt) = (Arc::clone(&watcher), Arc::clone(&halt));
-            let mut outlet = Outlet::new(index, sender.clone(), Arc::clone(&halt), beginning.clone());
+            let outlet = Outlet::new(index, sender.clone(), Arc::clone(&halt), beginning.clone());
+            let mut outlet = outlet.filtered(filter.clone(), Arc::clone(&merge.long_lines));
             let thread = format!("from {}", source.name()).replace('\0', "?");
             merge._workers.push(spawn(&thread, move |_| {
                 let result = catch(|| source.read(&watcher, &halt, &mut outlet));
@@ -152,6 +165,11 @@ impl Merge {
     /// If there is no source of that number.
     pub fn name(&self, source: usize) -> &str {
         &self.names[source]
+    }
+
+    /// How many lines of more than 64 KiB the filter has judged by their beginning.
+    pub fn long_lines(&self) -> u64 {
+        self.long_lines.load(Ordering::Relaxed)
     }
 
     /// Waits until every source knows where it starts, as a file of which the

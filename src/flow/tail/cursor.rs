@@ -64,6 +64,16 @@ impl<R: Clone> Cursor<R> {
     /// The lines are shared, not copied: a batch that is held keeps its blocks in
     /// memory, also when the tail has dropped them. Write it out, and let it go.
     pub fn next_batch(&mut self, max_lines: usize, max_bytes: usize) -> Batch<R> {
+        self.batch(max_lines, max_bytes, true)
+    }
+
+    /// As [`next_batch`](Cursor::next_batch), but an empty one asks for no wake
+    /// token: for those who are told by [`Tail::on_news`](super::Tail::on_news).
+    pub fn try_batch(&mut self, max_lines: usize, max_bytes: usize) -> Batch<R> {
+        self.batch(max_lines, max_bytes, false)
+    }
+
+    fn batch(&mut self, max_lines: usize, max_bytes: usize, sleeps: bool) -> Batch<R> {
         let mut state = self.shared.lock();
         let mid_line = self.place.mid_line;
         let why = if self.has_read { Why::SlowReader } else { Why::NotKept };
@@ -74,7 +84,7 @@ impl<R: Clone> Cursor<R> {
             (untold, skipped) => untold.or(skipped),
         };
         self.has_read = true;
-        if batch.is_empty() {
+        if sleeps && batch.is_empty() {
             state.sleepers.add(&self.sleeper);
         }
         batch

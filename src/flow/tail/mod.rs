@@ -5,6 +5,7 @@
 //!
 //! * [`Feed::push`] waits for no reader. It takes one short lock, and wakes
 //!   those who sleep: a few itself, the others by a thread of the tail's own.
+//!   Who looks after many readers on one thread is told by [`Tail::on_news`].
 //! * A reader gets each line once and in order, or a [`Missed`] in its place
 //!   that counts what it lacks. Who falls behind by more than the budget skips;
 //!   the stream and the other readers don't notice.
@@ -38,7 +39,7 @@ mod wake;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use block::{Line, Lines};
 pub use cursor::Cursor;
@@ -60,6 +61,7 @@ pub fn tail<R: Clone>(keep_bytes: usize) -> (Feed<R>, Tail<R>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State { shelf: Shelf::new(keep_bytes), sleepers: Sleepers::default() }),
         waker: Waker::default(),
+        listeners: RwLock::default(),
         readers: AtomicUsize::new(0),
     });
     (Feed { shared: Arc::clone(&shared) }, Tail { shared })
@@ -171,6 +173,16 @@ impl<R: Clone> Tail<R> {
         self.shared.change(|_| {});
     }
 
+    /// Has `tell` called after each change, for as long as the tail lives: by who
+    /// made the change, which then waits for it. It must not block, nor come back
+    /// here but through cursors.
+    ///
+    /// For who looks after many readers at once: they take their lines with
+    /// [`Cursor::try_batch`], and none of them is woken by itself.
+    pub fn on_news(&self, tell: impl Fn() + Send + Sync + 'static) {
+        self.shared.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(tell));
+    }
+
     /// How many readers found nothing new and wait, or are about to.
     pub fn sleeping(&self) -> usize {
         self.shared.lock().sleepers.len()
@@ -224,8 +236,11 @@ impl<R> Batch<R> {
 struct Shared<R> {
     state: Mutex<State<R>>,
     waker: Waker,
+    listeners: RwLock<Vec<Listener>>,
     readers: AtomicUsize,
 }
+
+type Listener = Box<dyn Fn() + Send + Sync>;
 
 struct State<R> {
     shelf: Shelf<R>,
@@ -244,6 +259,9 @@ impl<R: Clone> Shared<R> {
         let sleepers = state.sleepers.take();
         drop(state);
         self.waker.wake(sleepers);
+        for tell in &*self.listeners.read().unwrap_or_else(PoisonError::into_inner) {
+            tell();
+        }
     }
 
     fn end(&self, ending: Ending<R>) {

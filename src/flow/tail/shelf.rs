@@ -28,6 +28,8 @@ pub(super) struct Shelf<R> {
     spare: Option<Block>,
     /// How many of the last sealed blocks are small and not yet put together.
     small: usize,
+    /// Records were dropped since the last piece that was.
+    lost_record: bool,
     pub(super) end: Option<Ending<R>>,
 }
 
@@ -63,6 +65,7 @@ impl<R: Clone> Shelf<R> {
             cost_bytes: 0,
             spare: None,
             small: 0,
+            lost_record: false,
             end: None,
         }
     }
@@ -160,6 +163,7 @@ impl<R: Clone> Shelf<R> {
         while self.sealed.len() > newest && self.kept_bytes() > self.budget_bytes {
             if let Some(oldest) = self.sealed.pop_front() {
                 self.cost_bytes -= oldest.cost_bytes();
+                self.lost_record = oldest.record.is_some() || (self.lost_record && oldest.block.is_empty());
                 self.spare = Arc::into_inner(oldest.block).filter(|block| block.bytes.capacity() <= self.block_bytes);
             }
         }
@@ -184,6 +188,10 @@ impl<R: Clone> Shelf<R> {
         }
         if seq > self.next().pieces {
             return (self.next(), None);
+        }
+        if seq == first.pieces && self.lost_record {
+            // Nobody knows whether it got the record, nor what that said.
+            return (first, Some(Missed { lines: None, bytes: None, why: Why::NotKept }));
         }
         if seq >= first.pieces {
             return (self.behind(seq), None);

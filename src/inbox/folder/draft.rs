@@ -56,6 +56,35 @@ impl Draft {
         Ok(())
     }
 
+    /// A draft that outlives this process under a hidden name, and goes on where
+    /// it was left; `WouldBlock` if somebody has it.
+    pub(in crate::inbox) fn kept(folder: &Folder, name: &str) -> io::Result<Draft> {
+        use std::io::Seek;
+        let mut file: File = hidden::kept(folder.fd(), name)?.into();
+        let written = file.seek(io::SeekFrom::End(0))?;
+        let hidden = Some(Hidden::new(folder, name.to_owned()));
+        Ok(Draft { folder: folder.clone(), file, hidden, expected: None, written, failed: false, hasher: None })
+    }
+
+    /// Leaves a draft that outlives this process where it is.
+    pub(in crate::inbox) fn leave(mut self) {
+        self.hidden.take().into_iter().for_each(Hidden::renamed);
+    }
+
+    /// The length it is to have, which is known only now.
+    pub(in crate::inbox) fn announce(&mut self, length: Option<u64>) -> io::Result<()> {
+        self.expected = length.filter(|length| *length >= self.written);
+        self.expected.map_or(Ok(()), |length| reserve(&self.file, length))
+    }
+
+    /// Takes back what is behind so many bytes.
+    pub(in crate::inbox) fn shorten(&mut self, bytes: u64) -> io::Result<()> {
+        use std::io::Seek;
+        self.file.set_len(bytes)?;
+        self.written = self.file.seek(io::SeekFrom::Start(bytes))?;
+        Ok(())
+    }
+
     /// How many bytes it has.
     pub fn written(&self) -> u64 {
         self.written

@@ -51,6 +51,22 @@ pub(super) fn named(folder: &OwnedFd) -> io::Result<(OwnedFd, String)> {
     }
 }
 
+/// A file with a hidden name that is left from one process to the next, locked.
+pub(super) fn kept(folder: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
+    loop {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(folder, name, flags, MODE)?;
+        rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+        // Its name may have gone to a final one between the two.
+        let is_same = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|there| {
+            rustix::fs::fstat(&fd).is_ok_and(|ours| (ours.st_ino, ours.st_dev) == (there.st_ino, there.st_dev))
+        });
+        if is_same {
+            return Ok(fd);
+        }
+    }
+}
+
 /// Gives a file without a name a hidden one, so that it can take another's place.
 pub(super) fn hide(folder: &OwnedFd, file: &File) -> io::Result<String> {
     lock(file);

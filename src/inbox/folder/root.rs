@@ -134,7 +134,7 @@ impl Folder {
         hidden::sweep(&self.fd)
     }
 
-    pub(super) fn fd(&self) -> &OwnedFd {
+    pub(in crate::inbox) fn fd(&self) -> &OwnedFd {
         &self.fd
     }
 

@@ -7,6 +7,7 @@ use super::outflow::{Failed, taken};
 use super::shipment::Shipment;
 use crate::client::{self, Load, Reply, Target, Transfer};
 use crate::inbox::Meter;
+use crate::inbox::answer::{first_line, repr_digest, with_causes};
 use crate::inbox::digest::{self, Sha};
 use crate::inbox::retry::{Failures, Next, asked_pause, is_passing, may_pass};
 use crate::thread::Stop;
@@ -14,9 +15,6 @@ use crate::thread::Stop;
 /// From this length on the word to go on is waited for: a refusal is then seen
 /// before the body is sent.
 const EXPECT_BYTES: u64 = 1024 * 1024;
-
-/// How much of a server's words is shown.
-const SAID_CHARS: usize = 200;
 
 /// As much of an answer is read.
 pub(super) const ANSWER_BYTES: u64 = 1024 * 1024;
@@ -79,7 +77,7 @@ impl<'a> Line<'a> {
         if let Some(what) = failure.spent {
             return Err(SendError::Cut { target, what, source: error });
         }
-        let words = crate_words(&error);
+        let words = with_causes(&error);
         match if may_pass(&error) { self.failures.next(&words, None, self.stop) } else { Next::GiveUp } {
             Next::Again => Ok(()),
             Next::GiveUp => Err(SendError::Unreachable { target, count: self.failures.total.max(1), source: error }),
@@ -147,11 +145,6 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The SHA-256 that an answer names.
-pub(super) fn repr_digest(answer: &Reply) -> Option<Sha> {
-    Sha::from_header(&answer.list("repr-digest")?)
-}
-
 /// The error of a file, if that is what ended a request.
 pub(super) fn file_error(failed: &Failed, what: impl FnOnce() -> String) -> Result<(), SendError> {
     match taken(failed) {
@@ -160,49 +153,7 @@ pub(super) fn file_error(failed: &Failed, what: impl FnOnce() -> String) -> Resu
     }
 }
 
-/// The first line of a server's words that has any, cut to a length; of a page
-/// only what isn't markup.
-pub(super) fn first_line(text: &str) -> String {
-    let mut words = String::new();
-    let mut inside = false;
-    for c in text.chars() {
-        match c {
-            '<' => inside = true,
-            '>' if inside => inside = false,
-            '\n' | '\r' if !inside && !words.trim().is_empty() => break,
-            c if !inside && !c.is_control() => words.push(c),
-            _ => {}
-        }
-    }
-    words.trim().chars().take(SAID_CHARS).collect()
-}
-
-/// An error with its causes.
-fn crate_words(error: &client::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        words = format!("{words}: {error}");
-        source = error.source();
-    }
-    words
-}
-
 /// How long something took, from its begin.
 pub(super) fn since(begun: crate::clock::Moment) -> Duration {
     begun.elapsed()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_what_a_server_says_one_line_is_shown() {
-        assert_eq!(first_line("\n no space left\nand more"), "no space left");
-        let page = "<!DOCTYPE html>\n<html><head><title>413 Too\x1b Large</title></head>\n<body>x";
-        assert_eq!(first_line(page), "413 Too Large");
-        assert_eq!(first_line(&"x".repeat(1000)).len(), SAID_CHARS);
-        assert_eq!(first_line("<p"), "");
-    }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
-use super::ask::{ANSWER_BYTES, Failure, Line, file_error, first_line, repr_digest, since};
+use super::ask::{ANSWER_BYTES, Failure, Line, file_error, since};
 use super::error::SendError;
 use super::item::Item;
 use super::outflow::{Beside, Exactly, Outflow, Outgoing};
@@ -12,6 +12,7 @@ use super::resume::Upload;
 use super::shipment::ShippedFile;
 use crate::client::{Load, Reply, Target};
 use crate::clock::Moment;
+use crate::inbox::answer::{first_line, repr_digest};
 use crate::inbox::digest::Hashing;
 
 /// From this length on a server is asked whether it can go on after a cut; less

@@ -1,5 +1,6 @@
 //! A file's bytes, from a request to a draft, within the limits.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 use super::inbox::Shared;
@@ -8,6 +9,14 @@ use super::space::Claim;
 
 /// So much is read from the client at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What file systems write whole: a write that ends within one costs it twice.
+const PAGE_BYTES: u64 = 4096;
+
+/// How much to read next, so that the file is written in whole pages.
+fn step(written: u64) -> usize {
+    BUFFER_BYTES - usize::try_from(written % PAGE_BYTES).unwrap_or(0)
+}
 
 /// What ends the taking in.
 pub(super) enum Failed {
@@ -20,6 +29,8 @@ pub(super) enum Failed {
 /// Where the bytes go, and how many there may be.
 pub(super) struct Intake<'i, 's, W> {
     pub(super) to: W,
+    /// How many bytes are there.
+    pub(super) written: u64,
     pub(super) claim: &'i mut Claim<'s>,
     /// How many may still come.
     pub(super) left_bytes: u64,
@@ -33,11 +44,13 @@ impl<W: Write> Intake<'_, '_, W> {
         let count = bytes.len() as u64;
         self.left_bytes = self.left_bytes.checked_sub(count).ok_or_else(|| (self.beyond)())?;
         self.to.write_all(bytes).map_err(|error| Refused::by_disk(&error))?;
+        self.written += count;
         self.claim.wrote(count)
     }
 
-    /// Takes in what a reader lends, without a copy on the way.
-    pub(super) fn take_lent(&mut self, from: &mut impl BufRead) -> Result<(), Failed> {
+    /// Takes in what a reader lends, without a copy on the way; `next` is told
+    /// how much it had best read.
+    pub(super) fn take_lent(&mut self, from: &mut impl BufRead, next: &Cell<usize>) -> Result<(), Failed> {
         loop {
             let lent = from.fill_buf().map_err(Failed::Body)?;
             if lent.is_empty() {
@@ -47,6 +60,7 @@ impl<W: Write> Intake<'_, '_, W> {
             let taken = self.take(lent);
             from.consume(count);
             taken.map_err(Failed::Refused)?;
+            next.set(step(self.written));
         }
     }
 
@@ -54,7 +68,7 @@ impl<W: Write> Intake<'_, '_, W> {
     pub(super) fn take_all(&mut self, from: &mut impl Read) -> Result<(), Failed> {
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            match from.read(&mut buffer) {
+            match from.read(&mut buffer[..step(self.written)]) {
                 Ok(0) => return Ok(()),
                 Ok(read) => self.take(&buffer[..read]).map_err(Failed::Refused)?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -65,22 +79,25 @@ impl<W: Write> Intake<'_, '_, W> {
 }
 
 /// A body that may not be longer than a request's may be.
-pub(super) struct Bounded<R> {
+pub(super) struct Bounded<'n, R> {
     body: R,
     limit: u64,
     left: u64,
+    /// The most that is read at a time.
+    next: &'n Cell<usize>,
 }
 
-impl<R: Read> Bounded<R> {
-    pub(super) fn new(body: R, limit: Option<u64>) -> Bounded<R> {
+impl<'n, R: Read> Bounded<'n, R> {
+    pub(super) fn new(body: R, limit: Option<u64>, next: &'n Cell<usize>) -> Bounded<'n, R> {
         let limit = limit.unwrap_or(u64::MAX);
-        Bounded { body, limit, left: limit }
+        Bounded { body, limit, left: limit, next }
     }
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.body.read(buf)?;
+        let most = buf.len().min(self.next.get());
+        let read = self.body.read(&mut buf[..most])?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
             None => {
@@ -90,6 +107,11 @@ impl<R: Read> Read for Bounded<R> {
         }
         Ok(read)
     }
+}
+
+/// For who reads as much as there is room for.
+pub(super) fn as_much_as_fits() -> Cell<usize> {
+    Cell::new(usize::MAX)
 }
 
 impl Shared {

@@ -9,7 +9,7 @@ use super::conditions::{self, Version};
 use super::digest::{self, Sha};
 use super::event::Event;
 use super::inbox::Shared;
-use super::intake::{Bounded, Failed, Intake};
+use super::intake::{Bounded, Failed, Intake, as_much_as_fits};
 use super::refused::Refused;
 use super::{answer, report, uploads};
 use crate::http::{Reply, Request, Sent};
@@ -119,8 +119,10 @@ fn receive(shared: &Shared, request: &mut Request<'_>, wish: &Wish) -> Result<Se
     }
     let mut claim = shared.space.claim(None)?;
     let beyond = || shared.too_long();
-    let mut intake = Intake { to: &mut draft, claim: &mut claim, left_bytes: shared.file_limit(), beyond: &beyond };
-    let mut body = Bounded::new(request.body(), shared.settings.max_request_bytes);
+    let mut intake =
+        Intake { to: &mut draft, written: 0, claim: &mut claim, left_bytes: shared.file_limit(), beyond: &beyond };
+    let next = as_much_as_fits();
+    let mut body = Bounded::new(request.body(), shared.settings.max_request_bytes, &next);
     match intake.take_all(&mut body) {
         Ok(()) => draft.seal().map_err(|error| Refused::by_disk(&error)),
         Err(Failed::Body(error)) => Err(Refused::by_body(&error)),

@@ -3,13 +3,14 @@
 //! All files are written before the first gets its name, and none does if the
 //! body ends before its end.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use serde_json::{Value, json};
 
 use super::super::folder::{Name, OnConflict, Published, Sealed};
 use super::inbox::Shared;
-use super::intake::{Bounded, Failed, Intake};
+use super::intake::{Bounded, Failed, Intake, as_much_as_fits};
 use super::refused::Refused;
 use super::report::{self, Fate};
 use super::space::Claim;
@@ -64,7 +65,8 @@ fn receive(shared: &Shared, request: &mut Request<'_>, form: &mut Form) -> Resul
     shared.check_request(length)?;
     let mut claim = shared.space.claim(length)?;
     let hashes = shared.settings.hash || digest::is_wanted(request);
-    let body = Bounded::new(request.body(), shared.settings.max_request_bytes);
+    let next = as_much_as_fits();
+    let body = Bounded::new(request.body(), shared.settings.max_request_bytes, &next);
     let mut reader = Reader::new(body, boundary, Limits::default());
     while let Some(part) = reader.next_part().map_err(|error| Refused::by_form(&error))? {
         let Some(sent_as) = part.file_name().map(str::to_owned) else {
@@ -75,7 +77,7 @@ fn receive(shared: &Shared, request: &mut Request<'_>, form: &mut Form) -> Resul
             return Err(Refused::new(413, format!("a form may have {} files at most", shared.settings.max_files)));
         }
         let field = part.name().to_owned();
-        let written = match write(shared, part, &sent_as, &mut claim, hashes) {
+        let written = match write(shared, part, &sent_as, &mut claim, hashes, &next) {
             Ok(written) => Ok(written),
             // The part's rest is read over; the other files can still be had.
             Err(Failed::Refused(refused)) => Err(refused),
@@ -106,6 +108,7 @@ fn write<R: Read>(
     sent_as: &str,
     claim: &mut Claim<'_>,
     hashes: bool,
+    next: &Cell<usize>,
 ) -> Result<(Name, Sealed), Failed> {
     let disk = |error: io::Error| Failed::Refused(Refused::by_disk(&error));
     let name = Name::parse(sent_as).map_err(|error| Failed::Refused(Refused::bad(error.to_string())))?;
@@ -117,8 +120,8 @@ fn write<R: Read>(
         draft.hash().map_err(disk)?;
     }
     let beyond = || shared.too_long();
-    let mut intake = Intake { to: &mut draft, claim, left_bytes: shared.file_limit(), beyond: &beyond };
-    intake.take_lent(&mut part)?;
+    let mut intake = Intake { to: &mut draft, written: 0, claim, left_bytes: shared.file_limit(), beyond: &beyond };
+    intake.take_lent(&mut part, next)?;
     Ok((name, draft.seal().map_err(disk)?))
 }
 

@@ -17,6 +17,7 @@ use super::super::signals::{Heard, Leaving, die};
 use super::super::streams::input;
 use super::carry::{Carried, Carrier};
 use super::{Logs, LogsEnd};
+use crate::flow::Filter;
 use crate::flow::merge::{Merge, Source};
 use crate::process::{Kept, Spec, Status, Terminal};
 use crate::thread::{Panic, Worker, catch, spawn};
@@ -52,8 +53,11 @@ impl Course {
     /// No descriptors, memory or threads for that; what was started is ended.
     pub(super) fn start(mut logs: Logs, url: Option<String>) -> io::Result<Course> {
         let (names, first_followed) = (logs.names(), logs.sources.len());
-        let finite = Merge::start(std::mem::take(&mut logs.sources))?;
-        let followed = Merge::start(std::mem::take(&mut logs.followed))?;
+        // Live readers get every line; without any, the sources choose themselves
+        // what is printed, on their own threads.
+        let chosen = if url.is_some() { Filter::default() } else { std::mem::take(&mut logs.filter) };
+        let finite = Merge::start_filtered(std::mem::take(&mut logs.sources), &chosen)?;
+        let followed = Merge::start_filtered(std::mem::take(&mut logs.followed), &chosen)?;
         let (mut pipes, mut outputs, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         if logs.command.is_some() {
             for name in ["stdout", "stderr"] {
@@ -63,7 +67,7 @@ impl Course {
                 ends.push(OwnedFd::from(end));
             }
         }
-        let of_command = Merge::start(outputs)?;
+        let of_command = Merge::start_filtered(outputs, &chosen)?;
         let session = match (logs.command.take(), ends.pop(), ends.pop()) {
             (Some(argv), Some(stderr), Some(stdout)) => {
                 if !followed.wait_begun(BEGUN_WITHIN) {
@@ -98,6 +102,8 @@ impl Course {
         }
         if self.wait(&carrying, leaving) {
             take_carried(carrying, &mut end);
+            end.long_lines +=
+                [&self.finite, &self.followed, &self.of_command].map(Merge::long_lines).iter().sum::<u64>();
         } else {
             end.undelivered = true;
         }
@@ -167,6 +173,7 @@ fn start_command(
         stdout,
         stderr,
         place,
+        last: Vec::new(),
         held: Vec::new(),
         kill_after: logs.kill_after,
         lease: None,

@@ -6,7 +6,7 @@ use super::super::super::folder::Kept;
 use super::super::answer;
 use super::super::digest;
 use super::super::inbox::Shared;
-use super::super::intake::{Bounded, Failed, Intake};
+use super::super::intake::{Bounded, Failed, Intake, as_much_as_fits};
 use super::super::refused::Refused;
 use super::super::report;
 use super::PARTIAL;
@@ -137,8 +137,9 @@ pub(super) fn append(
     let limit = record.length.unwrap_or_else(|| shared.file_limit());
     let beyond = || if record.length.is_some() { inconsistent() } else { shared.too_long() };
     let left_bytes = limit.saturating_sub(kept.written());
-    let mut intake = Intake { to: &mut kept, claim: &mut claim, left_bytes, beyond: &beyond };
-    let taken = intake.take_all(&mut Bounded::new(request.body(), shared.settings.max_request_bytes));
+    let mut intake = Intake { written: kept.written(), to: &mut kept, claim: &mut claim, left_bytes, beyond: &beyond };
+    let next = as_much_as_fits();
+    let taken = intake.take_all(&mut Bounded::new(request.body(), shared.settings.max_request_bytes, &next));
     match taken {
         Ok(()) => {}
         Err(Failed::Body(error)) => {
