@@ -4,9 +4,15 @@ use std::process::ExitCode;
 
 #[cfg(feature = "http")]
 use towpath::client::Target;
+#[cfg(all(feature = "form", feature = "http"))]
+use towpath::client::Token;
 use towpath::clock::format_duration;
+#[cfg(all(feature = "form", feature = "http"))]
+use towpath::inbox::send::Shipment;
 #[cfg(feature = "http")]
 use towpath::job::PingTo;
+#[cfg(all(feature = "form", feature = "http"))]
+use towpath::job::Ship;
 use towpath::job::{IfUnreachable, Job, Once, exit_code, with_causes};
 use towpath::lock::Request;
 use towpath::process::missing_here;
@@ -45,6 +51,8 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
 
 /// A job as the flags describe it; one line if they don't make sense.
 fn job(arguments: RunArguments) -> Result<Job, String> {
+    #[cfg(all(feature = "form", feature = "http"))]
+    let ships = ships(&arguments)?;
     let mut job = Job::new(arguments.command.clone()).busy_exit(arguments.busy_exit);
     job = job.if_unreachable(match arguments.if_unreachable {
         Unreachable::Fail => IfUnreachable::Fail,
@@ -95,8 +103,47 @@ fn job(arguments: RunArguments) -> Result<Job, String> {
         let trust = flags::trust(None)?;
         job = job.ping(PingTo { target, trust });
     }
+    #[cfg(all(feature = "form", feature = "http"))]
+    for ship in ships {
+        job = job.ship(ship);
+    }
     job.check().map_err(|unfit| flags::unfit(&unfit))?;
     Ok(job)
+}
+
+/// `--ship`, each taken apart at its `=http`: neither half may have another.
+#[cfg(all(feature = "form", feature = "http"))]
+fn ships(arguments: &RunArguments) -> Result<Vec<Ship>, String> {
+    use std::os::unix::ffi::OsStrExt;
+    let token = match &arguments.ship_token_file {
+        Some(path) => {
+            let token = Token::in_file(path);
+            Some(token.map_err(|error| format!("--ship-token-file {}: {}", path.display(), with_causes(&error)))?)
+        }
+        None => None,
+    };
+    #[cfg(feature = "tls")]
+    let trust = flags::trust(arguments.ca.as_deref())?;
+    #[cfg(not(feature = "tls"))]
+    let trust = flags::trust(None)?;
+    let mut ships = Vec::new();
+    for ship in &arguments.ship {
+        let bytes = ship.as_bytes();
+        let split = bytes.windows(5).position(|window| window == b"=http").filter(|at| *at > 0);
+        let at = split.ok_or("--ship: not FILE=URL with an http:// or https:// URL")?;
+        let file = std::path::PathBuf::from(std::ffi::OsStr::from_bytes(&bytes[..at]));
+        let url = str::from_utf8(&bytes[at + 1..]).map_err(|_| "--ship: the URL isn't UTF-8".to_owned())?;
+        let target = Target::parse(url).map_err(|error| format!("--ship {}: {error}", file.display()))?;
+        if token.is_some() && !target.is_encrypted() && !target.is_loopback() {
+            return Err(format!("--ship-token-file: no token is sent to {target} unencrypted; use https://"));
+        }
+        let mut shipment = Shipment::new(target).trust(trust.clone());
+        if let Some(token) = &token {
+            shipment = shipment.token(token.clone());
+        }
+        ships.push(Ship { file, shipment });
+    }
+    Ok(ships)
 }
 
 fn once(key: &str, arguments: &RunArguments) -> Result<Once, String> {

@@ -122,6 +122,14 @@ impl Words {
                 voice::note(&format!("a ping didn't arrive: {error}"));
             }
         }
+        #[cfg(all(feature = "form", feature = "http"))]
+        for shipping in &outcome.shipped {
+            let (file, to) = (shipping.file.display(), &shipping.target);
+            match &shipping.result {
+                Ok(sent) => voice::note(&format!("shipped {file} to {to}: {} bytes", sent.bytes)),
+                Err(why) => voice::error(&format!("can't ship {file} to {to}: {why}")),
+            }
+        }
         if outcome.undelivered {
             voice::note("the last of the output was left out: nobody took it");
         }

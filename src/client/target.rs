@@ -129,6 +129,7 @@ impl Target {
     }
 
     /// The whole URL, secrets included: for a hash, not for a message.
+    #[cfg(feature = "form")]
     pub(crate) fn unmasked(&self) -> String {
         self.url.clone()
     }

@@ -27,6 +27,8 @@ mod ping;
 mod report;
 mod run;
 mod session;
+#[cfg(all(feature = "form", feature = "http"))]
+mod ship;
 mod signals;
 mod spec;
 mod streams;
@@ -42,6 +44,8 @@ pub use listen::{Listen, Told};
 pub use outcome::{Outcome, Verdict, exit_code};
 #[cfg(feature = "http")]
 pub use ping::{PingTally, PingTo};
+#[cfg(all(feature = "form", feature = "http"))]
+pub use ship::{Ship, Shipping};
 pub use spec::{IfUnreachable, Job, Once};
 pub use unfit::Unfit;
 

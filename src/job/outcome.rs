@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::output::Tally;
 #[cfg(feature = "http")]
 use super::ping::PingTally;
+#[cfg(all(feature = "form", feature = "http"))]
+use super::ship::Shipping;
 use crate::lock;
 use crate::process::Status;
 use crate::store::{Holder, Loss};
@@ -142,6 +144,10 @@ pub struct Outcome {
     /// The pings, if there were to be any.
     #[cfg(feature = "http")]
     pub pings: Option<PingTally>,
+    /// What became of the files that were to be sent away; empty if the command
+    /// didn't succeed.
+    #[cfg(all(feature = "form", feature = "http"))]
+    pub shipped: Vec<Shipping>,
     /// The report couldn't be written.
     pub report_error: Option<io::Error>,
 }
@@ -157,7 +163,7 @@ impl Outcome {
     /// The exit code of `towpath run`; `busy` is the one for a lock that somebody else holds.
     ///
     /// A command's success with an incomplete log, with output that couldn't be
-    /// printed, or without its report, is [`exit_code::FILE`]; one whose lock was
+    /// printed, without its report, or with a file that couldn't be sent away, is [`exit_code::FILE`]; one whose lock was
     /// found in other hands at the end is [`exit_code::LEASE_LOST`].
     pub fn exit_code(&self, busy: u8) -> u8 {
         let code = match &self.verdict {
@@ -225,7 +231,17 @@ impl Outcome {
             let unprinted = tally.printed.error.as_ref().is_some_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
             log_lost || unprinted
         });
-        of_output || self.undelivered || self.report_error.is_some()
+        of_output || self.undelivered || self.report_error.is_some() || self.has_unshipped()
+    }
+
+    #[cfg(all(feature = "form", feature = "http"))]
+    fn has_unshipped(&self) -> bool {
+        self.shipped.iter().any(|shipping| shipping.result.is_err())
+    }
+
+    #[cfg(not(all(feature = "form", feature = "http")))]
+    fn has_unshipped(&self) -> bool {
+        false
     }
 }
 

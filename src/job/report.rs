@@ -77,6 +77,8 @@ pub(super) fn to_json(outcome: &Outcome, busy: u8) -> Value {
     }
     #[cfg(feature = "http")]
     report.insert("ping".into(), pings_of(outcome));
+    #[cfg(all(feature = "form", feature = "http"))]
+    report.insert("shipped".into(), outcome.shipped.iter().map(shipping_of).collect());
     Value::Object(report)
 }
 
@@ -114,6 +116,19 @@ fn output_of(tally: &Tally) -> Value {
             "left_out_bytes": spool.left_out.bytes,
             "error": spool.error.as_ref().map(ToString::to_string),
         })),
+    })
+}
+
+#[cfg(all(feature = "form", feature = "http"))]
+fn shipping_of(shipping: &super::ship::Shipping) -> Value {
+    let sent = shipping.result.as_ref().ok();
+    json!({
+        "file": shipping.file.to_string_lossy(),
+        "to": shipping.target,
+        "bytes": sent.map(|file| file.bytes),
+        "sha256": sent.and_then(|file| file.sha256).map(|sha256| sha256.to_string()),
+        "verified": sent.map(|file| file.is_verified),
+        "error": shipping.result.as_ref().err(),
     })
 }
 

@@ -176,7 +176,10 @@ impl Job {
             // Its keeper goes on holding the lock, if that is one which a process can
             // hold: letting go here would free it under the tree.
             drop(lease.take());
-        } else if !keep || outcome.lost.is_some() || session.seen.asked_by.is_some() {
+        }
+        let lets_go = !keep || outcome.lost.is_some() || session.seen.asked_by.is_some();
+        let holds_on = session.seen.succeeded() && outcome.lost.is_none() && self.has_ships();
+        if lets_go && !holds_on {
             release(lease.take(), outcome);
         }
         let Session { kept, mut seen, pump, drain, pty, .. } = session;
@@ -190,11 +193,33 @@ impl Job {
         if let Some(pump) = pump {
             take_output(pump, &mut seen, &mut leaving);
         }
+        if holds_on {
+            self.send_away(lease.as_ref(), &mut leaving, outcome);
+            if lets_go {
+                release(lease.take(), outcome);
+            }
+        }
         drop(kept);
         if is_pumped && seen.output.is_none() {
             audience.cut_short();
         }
         conclude(seen, &mut leaving, outcome);
+    }
+
+    /// Sends away what the command made.
+    #[cfg(all(feature = "form", feature = "http"))]
+    fn send_away(&mut self, lease: Option<&Lease>, leaving: &mut Leaving, outcome: &mut Outcome) {
+        outcome.shipped = super::ship::ship(std::mem::take(&mut self.ships), lease, leaving);
+    }
+
+    #[cfg(not(all(feature = "form", feature = "http")))]
+    fn send_away(&mut self, _lease: Option<&Lease>, _leaving: &mut Leaving, _outcome: &mut Outcome) {}
+
+    fn has_ships(&self) -> bool {
+        #[cfg(all(feature = "form", feature = "http"))]
+        return !self.ships.is_empty();
+        #[cfg(not(all(feature = "form", feature = "http")))]
+        false
     }
 
     fn start(
@@ -323,6 +348,8 @@ pub(super) fn begin(job: &Job) -> Outcome {
         release_error: None,
         #[cfg(feature = "http")]
         pings: None,
+        #[cfg(all(feature = "form", feature = "http"))]
+        shipped: Vec::new(),
         report_error: None,
     }
 }

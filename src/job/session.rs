@@ -97,6 +97,13 @@ impl Seen {
         let by_us = self.ended_for_loss && self.cause == Some(Reason::Asked);
         self.too_late || by_us || self.cause == Some(Reason::Lease)
     }
+
+    /// Whether the command ended well, by itself, and nothing of it is left: what
+    /// it made is what it meant to make.
+    pub(super) fn succeeded(&self) -> bool {
+        let by_itself = self.cause != Some(Reason::Timeout) && !self.ended_with_lease() && !self.keeper_died;
+        by_itself && self.tree_gone && self.essential.is_none() && self.status == Some(Status::Exited(0))
+    }
 }
 
 impl Session {

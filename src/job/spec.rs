@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::listen::Listen;
 #[cfg(feature = "http")]
 use super::ping::PingTo;
+#[cfg(all(feature = "form", feature = "http"))]
+use super::ship::Ship;
 use super::unfit::Unfit;
 use crate::flow::Filter;
 use crate::lock::{Locks, Request};
@@ -60,6 +62,8 @@ pub struct Job {
     pub(super) ping: Option<PingTo>,
     #[cfg(feature = "http")]
     pub(super) listen: Option<Listen>,
+    #[cfg(all(feature = "form", feature = "http"))]
+    pub(super) ships: Vec<Ship>,
     pub(super) report: Option<PathBuf>,
     pub(super) busy_exit: u8,
 }
@@ -85,6 +89,8 @@ impl Job {
             ping: None,
             #[cfg(feature = "http")]
             listen: None,
+            #[cfg(all(feature = "form", feature = "http"))]
+            ships: Vec::new(),
             report: None,
             busy_exit: super::exit_code::HELD,
         }
@@ -197,6 +203,14 @@ impl Job {
     #[cfg(feature = "http")]
     pub fn listen(mut self, listen: Listen) -> Job {
         self.listen = Some(listen);
+        self
+    }
+
+    /// Sends a file away after the command has succeeded, before the lock is given
+    /// back. One that doesn't arrive makes the run a failure.
+    #[cfg(all(feature = "form", feature = "http"))]
+    pub fn ship(mut self, ship: Ship) -> Job {
+        self.ships.push(ship);
         self
     }
 

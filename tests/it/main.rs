@@ -103,6 +103,8 @@ mod run_output;
 mod run_ping;
 #[cfg(feature = "redis")]
 mod run_redis;
+#[cfg(all(feature = "form", feature = "http"))]
+mod run_ship;
 #[cfg(feature = "http")]
 mod run_stalled;
 #[cfg(feature = "redis")]

@@ -245,6 +245,15 @@ pub(crate) struct RunArguments {
     #[cfg(feature = "http")]
     #[arg(long, value_name = "URL", help_heading = "Telling others")]
     pub(crate) ping: Option<String>,
+    /// Send FILE there after success, while the lock is still held: a form, or a PUT below a URL
+    /// that ends in a slash; may be repeated
+    #[cfg(all(feature = "form", feature = "http"))]
+    #[arg(long, value_name = "FILE=URL", action = ArgAction::Append, help_heading = "Telling others")]
+    pub(crate) ship: Vec<OsString>,
+    /// Send the token in this file with what is shipped
+    #[cfg(all(feature = "form", feature = "http"))]
+    #[arg(long, value_name = "FILE", help_heading = "Telling others")]
+    pub(crate) ship_token_file: Option<PathBuf>,
     /// Trust the certificates in this PEM file, instead of the built-in list
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE", help_heading = "Telling others")]

@@ -10,13 +10,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use arguments::RUN_EXAMPLES;
-#[cfg(all(feature = "form", feature = "http"))]
-pub(crate) use arguments::parse_size;
 #[cfg(feature = "http")]
 use arguments::{LOGS_EXAMPLES, WATCH_EXAMPLES};
 #[cfg(feature = "http")]
-pub(crate) use arguments::{ListenArguments, LogsArguments, ServerArguments, WatchArguments, parse_bytes};
+pub(crate) use arguments::{ListenArguments, LogsArguments, ServerArguments, WatchArguments};
 pub(crate) use arguments::{RunArguments, Unreachable};
+#[cfg(all(feature = "form", feature = "http"))]
+pub(crate) use arguments::{parse_bytes, parse_size};
 
 use crate::config::{self, Settings};
 
@@ -177,9 +177,9 @@ fn check(variable: &str, value: &str) -> Result<(), String> {
 }
 
 /// What flags need, how that is written, and which they are.
-const NEEDED: [(&str, &str, &[&str]); 5] = [
+const NEEDED: [(&[&str], &str, &[&str]); 6] = [
     (
-        "image",
+        &["image"],
         "--image IMAGE",
         &[
             "image_pull",
@@ -193,11 +193,12 @@ const NEEDED: [(&str, &str, &[&str]); 5] = [
             "image_cpus",
         ],
     ),
-    ("once", "--once KEY", &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
-    ("store", "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
-    ("ping", "--ping URL", &["ca"]),
+    (&["once"], "--once KEY", &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
+    (&["store"], "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
+    (&["ping", "ship"], "--ping URL or --ship FILE=URL", &["ca"]),
+    (&["ship"], "--ship FILE=URL", &["ship_token_file"]),
     (
-        "listen",
+        &["listen"],
         "--listen ADDR",
         &[
             "advertise",
@@ -224,7 +225,8 @@ fn refuse_useless(command: &clap::Command, matches: &clap::ArgMatches) -> Result
     let known: Vec<String> = command.find_subcommand(name).map(flags_of).unwrap_or_default();
     let has = |flag: &str| known.iter().any(|known| known == flag);
     for (needed, how, flags) in NEEDED {
-        if !has(needed) || given.contains_id(needed) {
+        let mut needed = needed.iter().filter(|flag| has(flag)).peekable();
+        if needed.peek().is_none() || needed.any(|flag| given.contains_id(flag)) {
             continue;
         }
         for flag in flags.iter().filter(|flag| has(flag)) {

@@ -63,6 +63,11 @@ impl Shipment {
         }
     }
 
+    /// Where it goes.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// In which way. Defaults to [`How::AsUrlSays`].
     pub fn how(mut self, how: How) -> Shipment {
         self.how = how;
