@@ -46,6 +46,8 @@ pub(crate) struct Effort {
     pub(crate) output_mib: usize,
     /// Length of the log that is filtered.
     pub(crate) log_mib: usize,
+    /// Length of the file that is uploaded and downloaded.
+    pub(crate) upload_bytes: u64,
     /// Readers of a stream.
     pub(crate) readers: [usize; 3],
     /// Locks taken and released in one round.
@@ -62,6 +64,7 @@ impl Effort {
         runs: 40,
         output_mib: 256,
         log_mib: 500,
+        upload_bytes: 264_517_032,
         readers: [1, 100, 1_000],
         lock_pairs: 5_000,
         quiet: Duration::from_secs(4),
@@ -73,6 +76,7 @@ impl Effort {
         runs: 3,
         output_mib: 4,
         log_mib: 4,
+        upload_bytes: 4 << 20,
         readers: [1, 10, 100],
         lock_pairs: 100,
         quiet: Duration::from_millis(200),

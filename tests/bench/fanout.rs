@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::compare::{Comparison, Effort, Side};
 use crate::figure::{Bar, Figure, Unit};
-use crate::hub::{GoHub, Hub};
+use crate::hub::{GoProgram, Hub};
 use crate::memory::status_kib;
 use crate::programs::{on_path, run_works};
 use crate::readers::{Readers, Tally, plain_line, timed_line};
@@ -24,11 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SPARE_DESCRIPTORS: u64 = 256;
 
 pub(crate) fn comparisons(effort: Effort) -> Vec<Comparison> {
-    let go = Rc::new(GoHub::default());
+    let go = Rc::new(GoProgram::new("hub.go", "bench-hub"));
     effort.readers.into_iter().map(|readers| comparison(readers, effort, &go)).collect()
 }
 
-fn comparison(readers: usize, effort: Effort, go: &Rc<GoHub>) -> Comparison {
+fn comparison(readers: usize, effort: Effort, go: &Rc<GoProgram>) -> Comparison {
     let is_crowd = readers >= 1_000;
     let figure = |name, unit, bar| Figure { name, unit, bar };
     let figures = vec![

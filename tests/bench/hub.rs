@@ -82,20 +82,28 @@ impl Drop for Hub {
     }
 }
 
-/// The hub in Go, built when it is first asked for.
-#[derive(Default)]
-pub(crate) struct GoHub(OnceCell<Result<PathBuf, String>>);
+/// A peer in Go, built when it is first asked for.
+pub(crate) struct GoProgram {
+    source: &'static str,
+    name: &'static str,
+    built: OnceCell<Result<PathBuf, String>>,
+}
 
-impl GoHub {
+impl GoProgram {
+    /// From a file beside the bench, and as what it is built.
+    pub(crate) fn new(source: &'static str, name: &'static str) -> GoProgram {
+        GoProgram { source, name, built: OnceCell::new() }
+    }
+
     pub(crate) fn program(&self) -> Result<&Path, String> {
-        self.0.get_or_init(build).as_deref().map_err(Clone::clone)
+        self.built.get_or_init(|| build(self.source, self.name)).as_deref().map_err(Clone::clone)
     }
 }
 
-fn build() -> Result<PathBuf, String> {
+fn build(source: &str, name: &str) -> Result<PathBuf, String> {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let program = place.join("bench-hub");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/hub.go");
+    let program = place.join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench").join(source);
     let out = Command::new("go")
         .args(["build", "-o"])
         .args([&program, &source])

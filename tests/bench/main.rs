@@ -14,6 +14,7 @@
 mod compare;
 mod fanout;
 mod figure;
+mod files;
 mod filter;
 mod hub;
 #[cfg(feature = "redis")]
@@ -36,6 +37,11 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--list") {
         return; // A test runner asks which tests are here: none.
     }
+    if let [flag, file] = &arguments[..]
+        && flag == files::BARE_LOOP
+    {
+        return files::bare_loop(file).unwrap();
+    }
     let asked_by_cargo_bench = arguments.iter().any(|argument| argument == "--bench");
     let effort = if asked_by_cargo_bench { Effort::from_environment() } else { Effort::QUICK };
     let names: Vec<_> = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
@@ -46,6 +52,7 @@ fn main() {
     comparisons.extend(output::comparisons(effort));
     comparisons.extend(filter::comparisons(effort));
     comparisons.extend(fanout::comparisons(effort));
+    comparisons.extend(files::comparisons(effort));
     #[cfg(feature = "redis")]
     comparisons.extend(lock::comparisons(effort));
     comparisons.extend(size::comparisons(effort));
