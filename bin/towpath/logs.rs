@@ -55,9 +55,13 @@ fn prepare(with_command: bool) -> io::Result<Signals> {
 
 /// Logs as the flags describe them; one line if they don't make sense.
 fn merged(arguments: LogsArguments) -> Result<Logs, String> {
-    if arguments.files.is_empty() && arguments.command.is_empty() {
+    #[cfg(feature = "docker")]
+    let containers = arguments.docker.as_slice();
+    #[cfg(not(feature = "docker"))]
+    let containers: &[String] = &[];
+    if arguments.files.is_empty() && arguments.command.is_empty() && containers.is_empty() {
         return Err(
-            "nothing to read: name files, - for standard input, or a command after -- (see towpath logs --help)"
+            "nothing to read: name files, - for standard input, --docker NAME, or a command after -- (see towpath logs --help)"
                 .to_owned(),
         );
     }
@@ -75,6 +79,10 @@ fn merged(arguments: LogsArguments) -> Result<Logs, String> {
         let file = LogFile::new(file).follow(arguments.follow).start_at(start_at);
         logs = if arguments.follow { logs.followed(file) } else { logs.source(file) };
     }
+    #[cfg(feature = "docker")]
+    for source in container_logs(containers, arguments.follow, arguments.tail) {
+        logs = if arguments.follow { logs.followed(source) } else { logs.source(source) };
+    }
     if !arguments.command.is_empty() {
         logs = logs.command(arguments.command);
     }
@@ -83,6 +91,24 @@ fn merged(arguments: LogsArguments) -> Result<Logs, String> {
         Some(listen) => logs.listen(listen),
         None => logs,
     })
+}
+
+/// The logs of containers; those that can't be read say so in their turn.
+#[cfg(feature = "docker")]
+fn container_logs(names: &[String], follow: bool, tail: Option<u64>) -> Vec<Source> {
+    use towpath::docker::{Docker, LogsQuery};
+    use towpath::job::logs::{container_log, no_log};
+
+    let query = LogsQuery { follow, tail, ..LogsQuery::default() };
+    let mut docker = None;
+    let mut source = |name: &String| {
+        let docker = match docker.take().map_or_else(Docker::from_environment, Ok) {
+            Ok(found) => docker.insert(found),
+            Err(error) => return no_log(name, error),
+        };
+        container_log(docker, name, &query)
+    };
+    names.iter().map(&mut source).collect()
 }
 
 fn notice(notice: &Notice<'_>) {

@@ -47,14 +47,14 @@ impl Trust {
     }
 
     /// The same, with who we are, to a server that asks.
-    #[cfg(feature = "docker")]
-    pub(super) fn showing(mut self, identity: Option<&super::Identity>) -> Trust {
-        #[cfg(feature = "tls")]
-        {
-            self.shown = identity.map(|identity| identity.certificate.clone());
-        }
-        #[cfg(not(feature = "tls"))]
-        let _ = identity;
+    #[cfg(all(feature = "docker", feature = "tls"))]
+    pub(super) fn showing(self, identity: Option<&super::Identity>) -> Trust {
+        Trust { shown: identity.map(|identity| identity.certificate.clone()), ..self }
+    }
+
+    /// Without the feature `tls` nobody asks.
+    #[cfg(all(feature = "docker", not(feature = "tls")))]
+    pub(super) fn showing(self, _identity: Option<&super::Identity>) -> Trust {
         self
     }
 }

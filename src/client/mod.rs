@@ -7,6 +7,7 @@
 //! error texts and [`Target`]'s `Debug` name only scheme and host.
 
 mod agent;
+#[cfg(feature = "http")]
 mod early;
 #[cfg(feature = "docker")]
 mod identity;
@@ -14,6 +15,7 @@ mod identity;
 mod service;
 mod target;
 mod token;
+#[cfg(feature = "http")]
 mod transfer;
 #[cfg(feature = "docker")]
 mod unix;
@@ -25,4 +27,5 @@ pub use identity::Identity;
 pub use service::{Answer, Ask, BodyLimit, Cut, Place, Service};
 pub use target::{InvalidTarget, Target};
 pub use token::{InvalidToken, Token};
+#[cfg(feature = "http")]
 pub use transfer::{Load, Patience, Reply, Transfer, tells_a_secret};

@@ -41,7 +41,9 @@ pub use image::{
     Credentials, ImageRef, ImageSummary, InvalidPullPolicy, InvalidReference, LocalImage, Progress, Pull, PullOptions,
     PullPolicy,
 };
-pub use output::{AskedBy, Attended, Chunk, Exit, Frames, GiveUp, Limits, Logs, LogsQuery, Running, Std, attend};
+pub use output::{
+    AskedBy, Attended, Chunk, Ender, Exit, Frames, GiveUp, Limits, Logs, LogsQuery, Running, Std, attend,
+};
 pub use owner::Owner;
 pub use settings::Settings;
 pub use stop::{Stopped, Stopping};

@@ -76,6 +76,8 @@ mod lock_file;
 mod lock_renewal;
 #[cfg(feature = "http")]
 mod logs;
+#[cfg(all(feature = "docker", feature = "http"))]
+mod logs_docker;
 #[cfg(feature = "http")]
 mod logs_ends;
 mod output;

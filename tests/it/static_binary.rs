@@ -66,6 +66,12 @@ fn a_release_build_takes_every_commands_own_flags() {
     let useless = root.run(&["/towpath", "run", "--wait", "1s", "--", "/towpath", "--version"]);
     assert_ended(&useless, 2);
     assert!(text(&useless.stderr).contains("--wait does nothing without --once"), "{useless:?}");
+    // There is no daemon in an empty root directory, which is what it says.
+    for command in [&["run", "--image", "x", "--image-pull", "never"][..], &["logs", "--docker", "x"]] {
+        let away = root.run(&[&["/towpath"][..], command].concat());
+        assert_ended(&away, 125);
+        assert!(text(&away.stderr).contains("no Docker daemon at unix:///var/run/docker.sock"), "{away:?}");
+    }
 }
 
 #[test]

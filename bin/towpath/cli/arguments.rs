@@ -119,6 +119,10 @@ pub(crate) struct LogsArguments {
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 
+    /// A container whose log is read too; may be repeated
+    #[cfg(feature = "docker")]
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, help_heading = "Sources")]
+    pub(crate) docker: Vec<String>,
     /// Go on at the files' ends, by their names, through rotation
     #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Sources")]
     pub(crate) follow: bool,

@@ -6,6 +6,8 @@
 //! for: that the stream ended isn't enough.
 
 use std::io::Write;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::super::call::Stream;
@@ -14,8 +16,9 @@ use super::super::error::{Error, ErrorKind};
 use super::super::moment;
 use super::recall::{Recall, stamp_of};
 use super::{Chunk, Frames, Std};
+use crate::client::Cut;
 use crate::clock::Moment;
-use crate::thread::Stop;
+use crate::thread::{Stop, Stopper};
 
 /// A log that is followed and says nothing for so long is asked for again: its
 /// connection may be dead without a word, or the daemon have lost sight of the file
@@ -64,8 +67,25 @@ pub struct Logs {
     batch: Vec<u8>,
     again_until: Option<Moment>,
     pause: Duration,
-    stop: Option<Stop>,
+    ender: Ender,
+    stop: Stop,
     over: bool,
+}
+
+/// Ends a [`Logs`] from another thread: its reading is then at its end.
+#[derive(Clone, Debug)]
+pub struct Ender {
+    stopper: Stopper,
+    /// Of the connection that is read from now.
+    cut: Arc<Mutex<Cut>>,
+}
+
+impl Ender {
+    /// Ends it at once, whatever it waits for.
+    pub fn now(&self) {
+        self.stopper.stop();
+        lock(&self.cut).now();
+    }
 }
 
 impl Container {
@@ -79,6 +99,8 @@ impl Container {
         let nothing_past = query.follow && query.tail == Some(0) && query.since.is_none();
         let begun = if nothing_past { Some(self.docker.unix_time()?) } else { None };
         let frames = open(self, query, state.tty, None)?;
+        let (stopper, stop) = Stop::new();
+        let ender = Ender { stopper, cut: Arc::new(Mutex::new(frames.source().cut())) };
         Ok(Logs {
             container: self.clone(),
             query: query.clone(),
@@ -93,37 +115,38 @@ impl Container {
             batch: Vec::new(),
             again_until: None,
             pause: PAUSE.0,
-            stop: None,
+            ender,
+            stop,
             over: false,
         })
     }
 }
 
 impl Logs {
-    /// A stop that ends the pauses between tries too. Without one only the reading itself
-    /// can be ended.
-    #[must_use]
-    pub fn until(mut self, stop: &Stop) -> Logs {
-        self.stop = Some(stop.clone());
-        self
-    }
-
-    /// What ends a read that waits, from another thread. It holds until the connection
-    /// is lost and made anew: ask again then.
-    pub fn cut(&self) -> crate::client::Cut {
-        self.frames.source().cut()
+    /// What ends it from another thread.
+    pub fn ender(&self) -> Ender {
+        self.ender.clone()
     }
 
     /// What comes next; `None` when the log has ended, provably. Blocks until there is
-    /// something, with [`LogsQuery::follow`] for as long as the container runs.
+    /// something, with [`LogsQuery::follow`] for as long as the container runs;
+    /// [`Ender`] unblocks it.
     ///
     /// # Errors
     /// The log broke off; followed, the daemon was gone for a minute.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        if !self.query.follow {
-            return self.frames.next_chunk();
+        if self.stop.is_set() {
+            return Ok(None);
         }
-        while !self.over {
+        if !self.query.follow {
+            let stopped = self.stop.clone();
+            return match self.frames.next_chunk() {
+                // It was cut by us.
+                Err(_) if stopped.is_set() => Ok(None),
+                other => other,
+            };
+        }
+        while !self.over && !self.stop.is_set() {
             match self.next_batch() {
                 Ok(Some(from)) => return Ok(Some(Chunk { from, bytes: &self.batch })),
                 Ok(None) => self.over = self.has_ended()? || self.connect_again(None)?,
@@ -209,7 +232,7 @@ impl Logs {
         let mut last = error;
         let until = *self.again_until.get_or_insert_with(|| Moment::now() + AGAIN_FOR);
         loop {
-            if self.stop.as_ref().is_some_and(Stop::is_set) {
+            if self.stop.is_set() {
                 return Ok(true);
             }
             if let (true, Some(error)) = (until.has_passed(), last) {
@@ -220,6 +243,7 @@ impl Logs {
             let resumed = since.is_some();
             match open(&self.container, &self.query, self.tty, since) {
                 Ok(frames) => {
+                    *lock(&self.ender.cut) = frames.source().cut();
                     self.frames = frames;
                     if resumed {
                         self.recall.begin_again();
@@ -234,16 +258,19 @@ impl Logs {
 
     /// Waits before a try: a daemon that restarts isn't helped by being asked all the time.
     fn rest(&mut self) {
-        match &self.stop {
-            Some(stop) => drop(stop.sleep(self.pause)),
-            None => std::thread::sleep(self.pause),
-        }
+        // Who was stopped is told so before the next try.
+        let _: ControlFlow<()> = self.stop.sleep(self.pause);
         self.pause = (self.pause * 2).min(PAUSE.1);
     }
 
     fn doing(&self) -> String {
         format!("can't read the log of {}", self.container.short_id())
     }
+}
+
+/// Poisoned or not: a cut is whole at any moment.
+fn lock(cut: &Mutex<Cut>) -> MutexGuard<'_, Cut> {
+    cut.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where a message of a terminal's ends: at its line's end, or as long as one may be.

@@ -8,5 +8,5 @@ mod running;
 
 pub use attend::{AskedBy, Attended, Limits, attend};
 pub use frames::{Chunk, Frames, Std};
-pub use logs::{Logs, LogsQuery};
+pub use logs::{Ender, Logs, LogsQuery};
 pub use running::{Exit, GiveUp, Running};

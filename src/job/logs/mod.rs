@@ -12,6 +12,8 @@
 //! It ends where the sources begin: see [`merge`](crate::flow::merge).
 
 mod carry;
+#[cfg(feature = "docker")]
+mod container;
 mod course;
 mod end;
 
@@ -31,6 +33,8 @@ use crate::clock::Moment;
 use crate::flow::Filter;
 use crate::flow::merge::Source;
 use crate::live::Record;
+#[cfg(feature = "docker")]
+pub use container::{container_log, no_log};
 use course::Course;
 pub use end::LogsEnd;
 
