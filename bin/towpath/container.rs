@@ -1,8 +1,8 @@
 //! `run --image`: the container that a command runs in, made from the flags.
 
-use clap::{ArgAction, Args, ValueEnum};
-use towpath::docker::{ContainerSpec, parse_cpus, parse_size};
-use towpath::job::{InContainer, PullWhen};
+use clap::{ArgAction, Args};
+use towpath::docker::{ContainerSpec, PullPolicy, env_of, parse_cpus, parse_size};
+use towpath::job::{InContainer, with_causes};
 
 #[derive(Args)]
 pub(crate) struct ContainerArguments {
@@ -11,7 +11,7 @@ pub(crate) struct ContainerArguments {
     pub(crate) image: Option<String>,
     /// When to pull the image: missing, always, never
     #[arg(long, value_name = "WHEN", default_value = "missing", help_heading = "In a container")]
-    image_pull: When,
+    image_pull: PullPolicy,
     /// A variable for the container, NAME=VALUE, or NAME as it is here; may be repeated
     #[arg(long, value_name = "VARIABLE", action = ArgAction::Append, help_heading = "In a container")]
     image_env: Vec<String>,
@@ -38,31 +38,13 @@ pub(crate) struct ContainerArguments {
     image_cpus: Option<u64>,
 }
 
-/// `--image-pull`.
-#[derive(Clone, Copy, ValueEnum)]
-enum When {
-    Missing,
-    Always,
-    Never,
-}
-
 /// The container, if there is to be one; one line if the flags don't make sense.
 pub(crate) fn container(arguments: ContainerArguments) -> Result<Option<InContainer>, String> {
     let Some(image) = arguments.image else { return Ok(None) };
     let mut spec = ContainerSpec::new();
     for variable in &arguments.image_env {
-        spec = match variable.split_once('=') {
-            Some(("", _)) => return Err(format!("--image-env: '{variable}' has no name; write NAME=VALUE")),
-            Some(_) => spec.env(variable),
-            // As the docker CLI has it: what isn't set here isn't set there.
-            None => match std::env::var(variable) {
-                Ok(value) => spec.env(&format!("{variable}={value}")),
-                Err(std::env::VarError::NotPresent) => spec,
-                Err(std::env::VarError::NotUnicode(_)) => {
-                    return Err(format!("--image-env: the value of {variable} isn't UTF-8, which Docker can't take"));
-                }
-            },
-        };
+        let variable = env_of(variable, |name| std::env::var_os(name));
+        spec = spec.env(&variable.map_err(|error| format!("--image-env: {}", with_causes(&error)))?);
     }
     for volume in &arguments.image_volume {
         spec = spec.volume(volume);
@@ -85,10 +67,5 @@ pub(crate) fn container(arguments: ContainerArguments) -> Result<Option<InContai
     if let Some(nanos) = arguments.image_cpus {
         spec = spec.cpus(nanos);
     }
-    let pull = match arguments.image_pull {
-        When::Missing => PullWhen::Missing,
-        When::Always => PullWhen::Always,
-        When::Never => PullWhen::Never,
-    };
-    Ok(Some(InContainer { image, pull, spec }))
+    Ok(Some(InContainer { image, pull: arguments.image_pull, spec }))
 }

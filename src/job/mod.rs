@@ -37,7 +37,7 @@ mod unfit;
 
 pub use causes::with_causes;
 #[cfg(feature = "docker")]
-pub use container::{InContainer, PullWhen};
+pub use container::InContainer;
 pub use lead::{LEAD_TTL, Lead, OnExit, Step, Tell};
 #[cfg(feature = "http")]
 pub use listen::{Listen, Told};

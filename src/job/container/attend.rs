@@ -9,11 +9,11 @@ use crossbeam_channel::{Receiver, bounded, select};
 use signal_hook::consts as sig;
 
 use super::sweep::sweep;
-use super::{PullWhen, Task, say};
+use super::{Task, say};
 use crate::clock::Moment;
 use crate::docker::{
-    AskedBy, Container, ContainerSpec, Docker, Error, ErrorKind, ImageRef, Limits, LocalImage, Owner, attend,
-    exit_code_of_start,
+    AskedBy, Container, ContainerSpec, Docker, Error, ErrorKind, ImageRef, Limits, LocalImage, Owner, PullPolicy,
+    attend, exit_code_of_start,
 };
 use crate::job::{exit_code, with_causes};
 use crate::thread::signals::Signals;
@@ -141,7 +141,7 @@ fn prepare(task: &Task, signals: &Receiver<i32>) -> Result<Container, Unprepared
     }
 }
 
-fn make(image: &str, pull: PullWhen, spec: &ContainerSpec, stop: &Stop) -> Result<Container, Error> {
+fn make(image: &str, pull: PullPolicy, spec: &ContainerSpec, stop: &Stop) -> Result<Container, Error> {
     let docker = Docker::from_environment()?;
     let image = find(&docker, image, pull, stop)?;
     if stop.is_set() {
@@ -154,10 +154,10 @@ fn make(image: &str, pull: PullWhen, spec: &ContainerSpec, stop: &Stop) -> Resul
     Ok(created.container)
 }
 
-fn find(docker: &Docker, name: &str, pull: PullWhen, stop: &Stop) -> Result<LocalImage, Error> {
-    if pull != PullWhen::Always {
+fn find(docker: &Docker, name: &str, pull: PullPolicy, stop: &Stop) -> Result<LocalImage, Error> {
+    if pull != PullPolicy::Always {
         match docker.local_image(name) {
-            Err(error) if error.kind() == ErrorKind::NotFound && pull == PullWhen::Missing => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && pull == PullPolicy::Missing => {}
             other => return other,
         }
     }

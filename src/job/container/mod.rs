@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::docker::ContainerSpec;
+use crate::docker::{ContainerSpec, PullPolicy};
 
 pub(super) use sweep::sweep_now;
 
@@ -27,25 +27,13 @@ const SWEEP: &str = "--towpath-sweeper";
 /// What is told to an attendant is no longer than that.
 const TOLD_BYTE: u64 = 16 << 20;
 
-/// When an image is pulled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PullWhen {
-    /// If the daemon doesn't have it. The default.
-    #[default]
-    Missing,
-    /// Each time.
-    Always,
-    /// Not at all: without it the run fails.
-    Never,
-}
-
 /// The container that a job's command runs in. It has no standard input.
 #[derive(Clone, Debug)]
 pub struct InContainer {
     /// The image, by name or id.
     pub image: String,
-    /// When it is pulled; it counts as a part of the run.
-    pub pull: PullWhen,
+    /// When it is pulled, which is a part of the run. Defaults to when it is missing.
+    pub pull: PullPolicy,
     /// All but the command, which is the job's.
     pub spec: ContainerSpec,
 }
@@ -55,7 +43,7 @@ pub struct InContainer {
 struct Task {
     run: String,
     image: String,
-    pull: PullWhen,
+    pull: PullPolicy,
     /// From TERM to the container's KILL.
     grace: Duration,
     spec: ContainerSpec,
@@ -64,7 +52,7 @@ struct Task {
 impl InContainer {
     /// A container of this image, pulled if it is missing, with nothing else said.
     pub fn of(image: &str) -> InContainer {
-        InContainer { image: image.to_owned(), pull: PullWhen::default(), spec: ContainerSpec::new() }
+        InContainer { image: image.to_owned(), pull: PullPolicy::default(), spec: ContainerSpec::new() }
     }
 
     /// The arguments of the attendant.
@@ -93,7 +81,7 @@ impl Task {
         json!({
             "run": self.run,
             "image": self.image,
-            "pull": match self.pull { PullWhen::Missing => "missing", PullWhen::Always => "always", PullWhen::Never => "never" },
+            "pull": match self.pull { PullPolicy::Missing => "missing", PullPolicy::Always => "always", PullPolicy::Never => "never" },
             "grace_ms": u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
             "spec": self.spec.to_text(),
         })
@@ -104,12 +92,7 @@ impl Task {
         Some(Task {
             run: value["run"].as_str()?.to_owned(),
             image: value["image"].as_str()?.to_owned(),
-            pull: match value["pull"].as_str()? {
-                "missing" => PullWhen::Missing,
-                "always" => PullWhen::Always,
-                "never" => PullWhen::Never,
-                _ => return None,
-            },
+            pull: value["pull"].as_str()?.parse().ok()?,
             grace: Duration::from_millis(value["grace_ms"].as_u64()?),
             spec: ContainerSpec::from_text(value["spec"].as_str()?)?,
         })
@@ -141,10 +124,10 @@ mod tests {
     #[test]
     fn an_attendant_is_told_all_of_it() {
         let spec = ContainerSpec::new().command(["sh", "-c", "true"]).env("A=\"1\"\n").name("n").label("a", "b");
-        let image = InContainer { pull: PullWhen::Never, ..InContainer::of("busybox:1") };
+        let image = InContainer { pull: PullPolicy::Never, ..InContainer::of("busybox:1") };
         let told = File::from(image.told("r1", Duration::from_millis(1500), &spec).unwrap());
         let task = Task::read(told).unwrap();
-        assert_eq!((task.run.as_str(), task.image.as_str(), task.pull), ("r1", "busybox:1", PullWhen::Never));
+        assert_eq!((task.run.as_str(), task.image.as_str(), task.pull), ("r1", "busybox:1", PullPolicy::Never));
         assert_eq!(task.grace, Duration::from_millis(1500));
         assert_eq!(task.spec.to_text(), spec.to_text());
         assert!(Task::read(&b"{}"[..]).is_none());
