@@ -18,6 +18,8 @@ enum Class {
     Unreachable,
     Held,
     Lost,
+    #[cfg(feature = "redis")]
+    Unfit,
 }
 
 impl Error {
@@ -44,6 +46,15 @@ impl Error {
         self.class == Class::Lost
     }
 
+    /// The store is of a kind that has no such thing; the text says why, and
+    /// which has. Never of locks: every store has those.
+    pub fn is_unfit(&self) -> bool {
+        #[cfg(feature = "redis")]
+        return self.class == Class::Unfit;
+        #[cfg(not(feature = "redis"))]
+        false
+    }
+
     pub(super) fn unreachable(text: impl Into<String>) -> Error {
         Error { class: Class::Unreachable, lasting: false, text: text.into(), source: None }
     }
@@ -55,6 +66,11 @@ impl Error {
     #[cfg(feature = "redis")]
     pub(super) fn lost(text: impl Into<String>) -> Error {
         Error { class: Class::Lost, lasting: false, text: text.into(), source: None }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn unfit(text: impl Into<String>) -> Error {
+        Error { class: Class::Unfit, lasting: true, text: text.into(), source: None }
     }
 
     /// The same error, which won't pass by itself.

@@ -28,6 +28,12 @@ pub use key::{InvalidKey, Key};
 pub use record::Record;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+#[cfg(feature = "redis")]
+#[allow(unused_imports, reason = "what rooms above keep in Redis comes after this")]
+pub(crate) use redis::{Group, Servers};
+#[cfg(feature = "redis")]
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use url::Address;
 pub use url::{InvalidStoreUrl, StoreAccess, StoreUrl};
 
 use url::Place;

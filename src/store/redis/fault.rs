@@ -29,7 +29,8 @@ const IN_A_SCRIPT: [&str; 2] = ["The user executing the script can't", "ACL fail
 
 /// What somebody has to change first.
 fn refusal(error: &RedisError) -> Option<&'static str> {
-    const PERMISSION: &str = "doesn't permit our user what a lock needs; see docs/lock.md for the ACL";
+    const PERMISSION: &str =
+        "doesn't permit our user what it takes; the ACL for locks is in docs/lock.md, for deadlines in docs/expiry.md";
     const LOGIN: &str = "refuses our user or password; see --store-password-file";
     match error.kind() {
         ErrorKind::AuthenticationFailed => Some(LOGIN),
@@ -59,6 +60,8 @@ fn mishap(error: &RedisError) -> &'static str {
         ErrorKind::Server(ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown) => {
             "has no working master for this key; see `redis-cli cluster info`"
         }
+        // OOM: `maxmemory` is reached, and nothing may be evicted.
+        _ if error.code() == Some("OOM") => "is full (maxmemory); make room, nothing was written",
         _ if error.is_timeout() => "didn't answer in time; look whether it hangs",
         _ if error.is_io_error() => "can't be reached; look whether it is up",
         _ => "failed",

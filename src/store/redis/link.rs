@@ -1,4 +1,4 @@
-//! One thread's way to the server of a lock: connects, finds the server anew
+//! One thread's way to the server of a key: connects, finds the server anew
 //! when it moves, and keeps to a limit of time.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use super::super::url::Address;
 use super::dial::{Dialer, set_limit};
 use super::fault::{Next, failed, next};
 use super::names::Names;
-use super::route::Route;
+use super::route::{Group, Route};
 use super::script::{Answer, Ask};
 use crate::clock::Moment;
 
@@ -21,6 +21,9 @@ use crate::clock::Moment;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often a Cluster may send us on before we look for ourselves.
 const REDIRECTIONS: u32 = 8;
+
+/// What is asked of a server, over its connection.
+type Question<'q> = dyn FnMut(&mut Connection) -> RedisResult<()> + 'q;
 
 /// A way to one server or Cluster.
 pub(super) struct Link {
@@ -52,34 +55,58 @@ impl Link {
     /// Asks the server that has the lock of `names`, for at most `limit` in all.
     ///
     /// # Errors
+    /// As [`Link::ask`].
+    pub(super) fn put(&mut self, ask: &Ask, names: &Names, limit: Duration) -> Result<Answer, Error> {
+        self.ask(names.slot, limit, |connection| ask.put(names, connection))
+    }
+
+    /// Asks the server of `slot`, for at most `limit` in all. The question may be
+    /// put more than once: where the server moved, or an answer was lost.
+    ///
+    /// # Errors
     /// No answer: whether the ask was done isn't known, unless
     /// [`Error::is_unreachable`] came before anything was sent.
-    pub(super) fn put(&mut self, ask: &Ask, names: &Names, limit: Duration) -> Result<Answer, Error> {
+    pub(super) fn ask<T>(
+        &mut self,
+        slot: u16,
+        limit: Duration,
+        mut question: impl FnMut(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, Error> {
+        let mut answer = None;
+        self.carry(slot, limit, &mut |connection| {
+            answer = Some(question(connection)?);
+            Ok(())
+        })?;
+        // It is there: carrying succeeds with the question alone.
+        answer.ok_or_else(|| Error::unreachable("a server's answer is missing"))
+    }
+
+    fn carry(&mut self, slot: u16, limit: Duration, question: &mut Question<'_>) -> Result<(), Error> {
         let deadline = Moment::now() + limit;
         let mut asking: Option<Address> = None;
         let mut redirections = 0;
         loop {
-            let failure = match self.try_put(ask, names, asking.take().as_ref(), deadline)? {
-                Ok(answer) => return Ok(answer),
+            let failure = match self.try_put(slot, question, asking.take().as_ref(), deadline)? {
+                Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
             let late = deadline.has_passed();
             match next(&failure.error) {
                 Next::Follow(address) if self.route.may_move() && redirections < REDIRECTIONS && !late => {
                     redirections += 1;
-                    self.servers.insert(names.slot, address);
+                    self.servers.insert(slot, address);
                 }
                 Next::AskAt(address) if self.route.may_move() && redirections < REDIRECTIONS && !late => {
                     redirections += 1;
                     asking = Some(address);
                 }
                 Next::LookAgain | Next::Follow(_) | Next::AskAt(_) if self.route.may_move() && !late => {
-                    self.forget(names.slot, &failure.address);
+                    self.forget(slot, &failure.address);
                     // The servers tell nobody when they are done; the deadline ends it.
                     sleep(PAUSE.min(deadline.remaining()));
                 }
                 Next::Reconnect => {
-                    self.forget(names.slot, &failure.address);
+                    self.forget(slot, &failure.address);
                     if late || !(failure.stale || self.route.may_move()) {
                         return Err(failed(&failure.address, failure.error));
                     }
@@ -89,7 +116,7 @@ impl Link {
                     }
                 }
                 _ => {
-                    self.forget(names.slot, &failure.address);
+                    self.forget(slot, &failure.address);
                     return Err(failed(&failure.address, failure.error));
                 }
             }
@@ -99,6 +126,30 @@ impl Link {
     /// Where the lock of `names` was last found.
     pub(super) fn known_address(&self, names: &Names) -> Option<&Address> {
         self.servers.get(&names.slot)
+    }
+
+    /// All servers that have keys now, asked for within `limit`.
+    ///
+    /// # Errors
+    /// None that could know answered, or what they said makes no sense.
+    pub(super) fn groups(&mut self, limit: Duration) -> Result<Vec<Group>, Error> {
+        self.route.groups(&self.dialer, Moment::now() + limit)
+    }
+
+    /// A new connection to one server, for the caller alone.
+    ///
+    /// # Errors
+    /// It can't be connected to.
+    pub(super) fn dial_at(&mut self, address: &Address, limit: Duration) -> Result<Connection, Error> {
+        self.dialer.dial(address, limit).map_err(|error| {
+            self.route.doubt(address);
+            failed(address, error)
+        })
+    }
+
+    /// The same way, with connections of its own.
+    pub(super) fn another(&self) -> Link {
+        Link::new(Arc::clone(&self.dialer), self.route.clone())
     }
 
     /// A new connection to the server of `names`, for the caller alone.
@@ -112,21 +163,21 @@ impl Link {
 
     fn try_put(
         &mut self,
-        ask: &Ask,
-        names: &Names,
+        slot: u16,
+        question: &mut Question<'_>,
         asking: Option<&Address>,
         deadline: Moment,
-    ) -> Result<Result<Answer, Failure>, Error> {
+    ) -> Result<Result<(), Failure>, Error> {
         let address = match asking {
             Some(address) => address.clone(),
-            None => self.server(names.slot, deadline)?,
+            None => self.server(slot, deadline)?,
         };
         let stale = self.open.contains_key(&address);
         let answer = self.connection(&address, deadline).and_then(|connection| {
             if asking.is_some() {
                 redis::cmd("ASKING").exec(connection)?;
             }
-            ask.put(names, connection)
+            question(connection)
         });
         Ok(answer.map_err(|error| Failure { address, error, stale }))
     }

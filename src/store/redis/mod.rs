@@ -25,6 +25,7 @@ mod names;
 mod nodes;
 mod route;
 mod script;
+mod servers;
 mod tls;
 
 use std::sync::Arc;
@@ -36,8 +37,11 @@ use names::Names;
 use nodes::{Nodes, PATIENCE, holder};
 use script::{Answer, Ask};
 
+pub(crate) use route::Group;
+pub(crate) use servers::Servers;
+
 use super::contract::{Broken, Contender, LockStore, NodeState, NodeView};
-use super::url::Servers;
+use super::url::Servers as ServersOfUrl;
 use super::{Error, Key, StoreAccess};
 
 /// The store of a Redis URL. It connects when it is first asked for something.
@@ -48,7 +52,7 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    pub(super) fn open(servers: &Servers, files: &StoreAccess) -> Result<RedisStore, Error> {
+    pub(super) fn open(servers: &ServersOfUrl, files: &StoreAccess) -> Result<RedisStore, Error> {
         Ok(RedisStore { nodes: Arc::new(Nodes::new(servers, files)?), examined: AtomicBool::new(false) })
     }
 

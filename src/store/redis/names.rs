@@ -5,6 +5,10 @@
 //! node-redlock, rslock). The fence's counter and the holder's record are keys
 //! of our own beside it, in the same slot of a Cluster.
 
+use std::ops::Range;
+
+use memchr::memchr;
+
 use super::super::Key;
 
 /// How many slots a Redis Cluster has (Redis Cluster specification).
@@ -42,8 +46,9 @@ impl Names {
 
 /// The slot of a key: CRC16 of its hash tag, or of all of it (Redis Cluster
 /// specification, "Hash tags").
-pub(super) fn slot_of(key: &str) -> u16 {
-    crc16(hashed_part(key).as_bytes()) % SLOTS
+pub(super) fn slot_of(key: impl AsRef<[u8]>) -> u16 {
+    let key = key.as_ref();
+    crc16(&key[hashed_range(key)]) % SLOTS
 }
 
 /// A text that holds the whole key and is hashed to its slot.
@@ -58,8 +63,14 @@ fn tagged(key: &str, slot: u16) -> String {
 }
 
 fn hashed_part(key: &str) -> &str {
-    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
-    tag.filter(|tag| !tag.is_empty()).unwrap_or(key)
+    // Both ends are beside an ASCII character, or are the text's.
+    key.get(hashed_range(key.as_bytes())).unwrap_or(key)
+}
+
+/// Where a key's hash tag is, or all of it.
+fn hashed_range(key: &[u8]) -> Range<usize> {
+    let tag = memchr(b'{', key).and_then(|open| Some(open + 1..open + 1 + memchr(b'}', &key[open + 1..])?));
+    tag.filter(|tag| !tag.is_empty()).unwrap_or(0..key.len())
 }
 
 /// CRC-16/XMODEM, as the specification demands.

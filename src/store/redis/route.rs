@@ -1,6 +1,7 @@
 //! Which server has a lock's keys: the one that was named, a Cluster's master
 //! of their slot, or the master that Sentinels name.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::{Connection, RedisError, RedisResult, Value};
@@ -10,6 +11,13 @@ use super::super::url::Address;
 use super::dial::Dialer;
 use super::fault::{failed, refused, troubled};
 use crate::clock::Moment;
+
+/// A master that has keys, and those that follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) master: Address,
+    pub(crate) replicas: Vec<Address>,
+}
 
 /// How the server of a key is found.
 #[derive(Clone, Debug)]
@@ -57,6 +65,45 @@ impl Route {
         }
     }
 
+    /// All masters that have keys now, with their replicas; a single server is
+    /// taken for its own master, and its replicas aren't known. Time as in
+    /// [`Route::find`].
+    ///
+    /// # Errors
+    /// As [`Route::find`].
+    pub(super) fn groups(&mut self, dialer: &Dialer, deadline: Moment) -> Result<Vec<Group>, Error> {
+        match self {
+            Route::Fixed(address) => Ok(vec![Group { master: address.clone(), replicas: Vec::new() }]),
+            Route::Cluster(known) => {
+                let (at, ranges) = first(known, deadline, |node, limit| cluster_ranges(node, dialer, limit))?;
+                known.swap(0, at);
+                let mut groups: Vec<Group> = Vec::new();
+                for (_, serving) in ranges {
+                    for node in &serving {
+                        if !known.contains(node) {
+                            known.push(node.clone());
+                        }
+                    }
+                    if let [master, replicas @ ..] = serving.as_slice()
+                        && groups.iter().all(|group| group.master != *master)
+                    {
+                        groups.push(Group { master: master.clone(), replicas: replicas.to_vec() });
+                    }
+                }
+                Ok(groups)
+            }
+            Route::Sentinel { sentinels, name } => {
+                let to_sentinels = dialer.for_sentinels();
+                let (at, group) = first(sentinels, deadline, |node, limit| {
+                    let master = by_name(node, name, &to_sentinels, limit)?;
+                    Ok(Group { master, replicas: replicas_by_name(node, name, &to_sentinels, limit)? })
+                })?;
+                sentinels.swap(0, at);
+                Ok(vec![group])
+            }
+        }
+    }
+
     /// Puts off asking `address`: it failed.
     pub(super) fn doubt(&mut self, address: &Address) {
         if let Route::Cluster(known) = self
@@ -90,14 +137,7 @@ fn first<T>(
 
 /// A Cluster's master of `slot`, and all nodes that it knows.
 fn in_cluster(node: &Address, slot: u16, dialer: &Dialer, limit: Duration) -> Result<(Address, Vec<Address>), Error> {
-    let ask = || -> RedisResult<Value> { redis::cmd("CLUSTER").arg("SLOTS").query(&mut dialer.dial(node, limit)?) };
-    let answer = ask().map_err(|error| {
-        if error.detail().is_some_and(|detail| detail.contains("cluster support disabled")) {
-            return refused(node, "is no Redis Cluster; write redis:// for a single server");
-        }
-        failed(node, error)
-    })?;
-    let ranges = slot_ranges(answer, node).map_err(|error| failed(node, error))?;
+    let ranges = cluster_ranges(node, dialer, limit)?;
     let mut nodes: Vec<Address> = Vec::new();
     let mut master = None;
     for (slots, serving) in ranges {
@@ -109,6 +149,17 @@ fn in_cluster(node: &Address, slot: u16, dialer: &Dialer, limit: Duration) -> Re
     let master =
         master.ok_or_else(|| troubled(node, "knows no master for this key's slot; see `redis-cli cluster info`"))?;
     Ok((master, nodes))
+}
+
+fn cluster_ranges(node: &Address, dialer: &Dialer, limit: Duration) -> Result<Vec<SlotRange>, Error> {
+    let ask = || -> RedisResult<Value> { redis::cmd("CLUSTER").arg("SLOTS").query(&mut dialer.dial(node, limit)?) };
+    let answer = ask().map_err(|error| {
+        if error.detail().is_some_and(|detail| detail.contains("cluster support disabled")) {
+            return refused(node, "is no Redis Cluster; write redis:// for a single server");
+        }
+        failed(node, error)
+    })?;
+    slot_ranges(answer, node).map_err(|error| failed(node, error))
 }
 
 type SlotRange = (std::ops::RangeInclusive<u16>, Vec<Address>);
@@ -154,6 +205,16 @@ fn by_name(sentinel: &Address, name: &str, dialer: &Dialer, limit: Duration) -> 
         Err(error) if unknown_command(&error) => Err(refused(sentinel, "is no Sentinel; write redis:// for a server")),
         Err(error) => Err(failed(sentinel, error)),
     }
+}
+
+/// The replicas of that master, as a Sentinel knows them.
+fn replicas_by_name(sentinel: &Address, name: &str, dialer: &Dialer, limit: Duration) -> Result<Vec<Address>, Error> {
+    let ask = || -> RedisResult<Vec<HashMap<String, String>>> {
+        redis::cmd("SENTINEL").arg("REPLICAS").arg(name).query(&mut dialer.dial(sentinel, limit)?)
+    };
+    let rows = ask().map_err(|error| failed(sentinel, error))?;
+    let address = |row: &HashMap<String, String>| Some((row.get("ip")?.clone(), row.get("port")?.parse().ok()?));
+    Ok(rows.iter().filter_map(address).map(|(host, port)| Address::Tcp { host, port }).collect())
 }
 
 fn unknown_command(error: &RedisError) -> bool {

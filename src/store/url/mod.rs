@@ -10,7 +10,9 @@ use std::str::FromStr;
 
 pub use access::StoreAccess;
 #[cfg(feature = "redis")]
-pub(super) use servers::{Address, Kind, Secret, Servers};
+pub(crate) use servers::Address;
+#[cfg(feature = "redis")]
+pub(super) use servers::{Kind, Secret, Servers};
 
 /// Which store is meant, and what it is opened with. By default the place that
 /// all jobs of one user on one host share (see

@@ -30,7 +30,7 @@ pub(in super::super) enum Kind {
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in super::super) enum Address {
+pub(crate) enum Address {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
 }
