@@ -115,6 +115,8 @@ mod run_terminal;
 #[cfg(all(feature = "form", feature = "http"))]
 mod send;
 #[cfg(all(feature = "form", feature = "http"))]
+mod send_peers;
+#[cfg(all(feature = "form", feature = "http"))]
 mod send_serve;
 #[cfg(all(feature = "form", feature = "http"))]
 mod serve_bad_input;

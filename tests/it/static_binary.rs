@@ -63,6 +63,23 @@ fn a_release_build_takes_every_commands_own_flags() {
     let serve = root.run(&serve);
     assert_ended(&serve, 74);
     assert!(text(&serve.stderr).contains("/none"), "{serve:?}");
+    let send = root.run(&[
+        "/towpath",
+        "send",
+        "--put",
+        "--buffer",
+        "1KiB",
+        "--ca",
+        "/none",
+        "/towpath",
+        "http://127.0.0.1:1/",
+    ]);
+    assert!(text(&send.stderr).contains("--ca /none"), "{send:?}");
+    let get =
+        ["/towpath", "get", "--on-conflict", "rename", "--max-size", "1GiB", "--retries", "0", "http://127.0.0.1:1/"];
+    assert_ended(&root.run(&get), 69);
+    let ship = root.run(&["/towpath", "run", "--ship", "/none=http://127.0.0.1:1/", "--", "/towpath", "--version"]);
+    assert_ended(&ship, 74);
     let useless = root.run(&["/towpath", "run", "--wait", "1s", "--", "/towpath", "--version"]);
     assert_ended(&useless, 2);
     assert!(text(&useless.stderr).contains("--wait does nothing without --once"), "{useless:?}");
