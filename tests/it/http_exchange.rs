@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 
 use crossbeam_channel::{bounded, unbounded};
-use towpath::http::{Config, Method, Reply, Request, Sent};
+use towpath::http::{Config, Method, Piece, Reply, Request, Sent};
 
 use super::http_raw::{PATIENCE, Running, echo, hello, limits};
 
@@ -201,6 +201,47 @@ fn a_file_goes_out_from_any_offset_and_its_position_stays() {
     let (rest, _) = client.rest();
     assert_eq!(rest.len(), 200_000);
     assert_eq!((&position).stream_position().unwrap(), 5);
+}
+
+#[test]
+fn pieces_go_out_one_behind_the_other() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"0123456789").unwrap();
+    let server = Running::start(Config::new(), move |_: &mut Request<'_>, reply: Reply<'_>| {
+        let part = |offset, length| Piece::File { file: &file, offset, length };
+        reply.pieces(&[Piece::Bytes(b"<"), part(0, 3), Piece::Bytes(b"|"), part(7, 3), Piece::Bytes(b">")])
+    });
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let reply = client.reply();
+    assert_eq!((reply.text(), reply.header("Content-Length")), ("<012|789>", Some("9")));
+    client.send("HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.head().header("Content-Length"), Some("9"));
+    client.assert_closed();
+}
+
+#[test]
+fn something_can_be_said_before_the_reply() {
+    let server = Running::start(Config::new(), |_: &mut Request<'_>, reply: Reply<'_>| {
+        reply.inform(103, "Early Hints", &[("Link", "</a>")])?;
+        for wrong in [
+            reply.inform(200, "OK", &[]),
+            reply.inform(103, "a\r\nb", &[]),
+            reply.inform(103, "x", &[("A", "b\r\nC: d")]),
+            reply.inform(103, "x", &[("A B", "c")]),
+        ] {
+            assert_eq!(wrong.unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        reply.send("then")
+    });
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let before = client.head();
+    assert_eq!((before.status, before.header("Link")), (103, Some("</a>")));
+    assert_eq!(client.reply().text(), "then");
+    // HTTP/1.0 knows of no such thing.
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.reply().text(), "then");
 }
 
 #[test]

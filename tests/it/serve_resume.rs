@@ -180,3 +180,38 @@ fn an_upload_that_is_given_up_or_forgotten_is_gone() {
     assert_eq!(inbox.names(), [""; 0]);
     inbox.stop();
 }
+
+#[test]
+fn no_two_write_to_one_upload_at_once() {
+    let scene = Scene::new();
+    let inbox = scene.inbox(&[]);
+    let content = noise(7, 2_000_000);
+    let upload = begin(&inbox, "a", &["Upload-Length: 2000000"]);
+    let headers = ["Content-Type: application/partial-upload", "Upload-Offset: 0", "Upload-Complete: ?1"];
+    let request = request(&format!("PATCH {upload}"), &headers, &content, content.len());
+    // Each cuts the one before it, which then may be told nothing at all.
+    let stored = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut stream, mut answer) = (inbox.connect(), Vec::new());
+                    let _ = stream.write_all(&request).and_then(|()| stream.read_to_end(&mut answer));
+                    answer.starts_with(b"HTTP/1.1 201 ")
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| usize::from(client.join().unwrap())).sum::<usize>()
+    });
+    assert!(stored <= 1, "{stored} of them say that they stored it");
+    if stored == 0 {
+        // The last one that was cut left it where it came to, or at its end.
+        let head = ask(&inbox, &format!("HEAD {upload}"), &[], b"");
+        let at: usize = head.assert_status(204).header("Upload-Offset").unwrap().parse().unwrap();
+        if head.header("Upload-Complete") == Some("?0") {
+            append(&inbox, &upload, at, true, &content[at..]).assert_status(201);
+        }
+    }
+    assert_eq!(visible(&inbox), ["a"]);
+    assert!(inbox.read("a") == content);
+    inbox.stop();
+}

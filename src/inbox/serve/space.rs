@@ -81,3 +81,37 @@ impl Drop for Claim<'_> {
         self.space.promised.fetch_sub(self.left, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_promised_to_one_is_not_there_for_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(directory.path()).unwrap();
+        let space = Space::new(&folder, KeepFree::Bytes(0)).unwrap();
+        // Other programs use the disk too: nothing here depends on a few bytes.
+        let most = folder.free_bytes().unwrap() / 3 * 2;
+        let mut first = space.claim(Some(most)).unwrap();
+        assert_eq!(space.claim(Some(most)).unwrap_err().status, 507);
+        assert!(space.free_bytes() < most);
+        first.wrote(most).unwrap();
+        drop(space.claim(Some(most)).unwrap());
+        drop(first);
+        assert_eq!(space.promised.load(Ordering::Relaxed), 0, "a promise is left over");
+    }
+
+    #[test]
+    fn what_is_to_stay_free_stays_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(directory.path()).unwrap();
+        let all = Space::new(&folder, KeepFree::Percent(100)).unwrap();
+        assert_eq!(all.claim(Some(1)).unwrap_err().status, 507);
+        assert_eq!(all.claim(None).unwrap_err().status, 507);
+        assert_eq!(all.free_bytes(), 0);
+        let none = Space::new(&folder, KeepFree::Percent(0)).unwrap();
+        assert_eq!(none.claim(Some(u64::MAX)).unwrap_err().status, 507);
+        none.claim(Some(1)).unwrap();
+    }
+}
