@@ -25,10 +25,11 @@ fn nameless() -> Name {
 /// A name that a stranger chose: its last component, and never a hidden file,
 /// by which a shell or a program might be told what to do.
 pub(super) fn strangers(name: &str) -> Option<Name> {
-    let name = Name::last_of(name).ok()?;
-    match name.as_str().strip_prefix('.') {
-        None => Some(name),
-        Some(rest) => Name::parse(&format!("_{rest}")).ok(),
+    let last = name.rsplit(['/', '\\']).next()?;
+    match last.strip_prefix('.') {
+        // `.` and `..` are no names with or without it.
+        Some(rest) if !matches!(rest, "" | ".") => Name::parse(&format!("_{rest}")).ok(),
+        _ => Name::parse(last).ok(),
     }
 }
 
