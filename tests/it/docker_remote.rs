@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use crate::support::docker::{Daemon, IMAGE, Registry, Settings};
+use crate::support::example;
 use crate::support::running::{Finished, Running};
 use crate::support::scene::Scene;
 use crate::support::skipped;
@@ -34,6 +35,35 @@ fn every_command_works_over_tls() {
     pull.stdin().write_all(Registry::PASSWORD.as_bytes()).unwrap();
     assert_eq!(pull.finish().assert_code(0).out(), format!("{name}\n"));
     ours(&["run", "--rm", IMAGE, "no-such-command"]).assert_code(127).assert_one_line(&["executable file not found"]);
+}
+
+#[test]
+fn the_example_in_the_documents_does_all_of_it() {
+    if skipped("docker") {
+        return;
+    }
+    let (daemon, scene, registry) = (Daemon::with(Settings::new().tls()), Scene::new(), Registry::start());
+    registry.push(&daemon, IMAGE, "app:1");
+    let mut command = scene.program(example("docker"));
+    command
+        .envs(daemon.environment())
+        .env("DOCKER_CONFIG", scene.dir())
+        .args([&registry.image("app:1"), Registry::USER]);
+    let mut running = Running::start(command.stdin(Stdio::piped()));
+    running.stdin().write_all(Registry::PASSWORD.as_bytes()).unwrap();
+    let out = running.finish().assert_code(0).out();
+    for part in [
+        "Digest: sha256:",
+        "hello world\nexit code 0\n",
+        "CONTAINER ID",
+        "REPOSITORY",
+        ": Ok(Ended)\n",
+        ": Ok(NotRunning)\n",
+        "up\nsha256:",
+    ] {
+        assert!(out.contains(part), "no {part:?} in {out}");
+    }
+    assert_eq!(daemon.cli(&["ps", "-aq"]), "");
 }
 
 #[test]

@@ -80,6 +80,15 @@ fn a_release_build_takes_every_commands_own_flags() {
     assert_ended(&root.run(&get), 69);
     let ship = root.run(&["/towpath", "run", "--ship", "/none=http://127.0.0.1:1/", "--", "/towpath", "--version"]);
     assert_ended(&ship, 74);
+    let ps =
+        root.run(&["/towpath", "docker", "-H", "unix:///none", "ps", "-a", "--filter", "status=exited", "--no-trunc"]);
+    assert_ended(&ps, 1);
+    assert!(text(&ps.stderr).contains("/none"), "{ps:?}");
+    let run = ["docker", "run", "--rm", "-e", "A=1", "-p", "80:80", "--timeout", "1s", "--host", "unix:///none"];
+    let ran = root.run(&[&["/towpath"], &run[..], &["--memory", "64m", "image", "cmd", "-x"]].concat());
+    assert_ended(&ran, 125);
+    assert!(text(&ran.stderr).contains("/none"), "{ran:?}");
+    assert_ended(&root.run(&["/towpath", "docker", "stop", "--dry-run", "x"]), 2);
     let useless = root.run(&["/towpath", "run", "--wait", "1s", "--", "/towpath", "--version"]);
     assert_ended(&useless, 2);
     assert!(text(&useless.stderr).contains("--wait does nothing without --once"), "{useless:?}");
