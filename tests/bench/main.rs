@@ -24,6 +24,7 @@ mod memory;
 mod output;
 mod programs;
 mod readers;
+mod send;
 mod size;
 mod start;
 #[cfg(feature = "redis")]
@@ -53,6 +54,7 @@ fn main() {
     comparisons.extend(filter::comparisons(effort));
     comparisons.extend(fanout::comparisons(effort));
     comparisons.extend(files::comparisons(effort));
+    comparisons.extend(send::comparisons(effort));
     #[cfg(feature = "redis")]
     comparisons.extend(lock::comparisons(effort));
     comparisons.extend(size::comparisons(effort));
