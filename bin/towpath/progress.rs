@@ -50,7 +50,8 @@ impl Drop for Bar {
 }
 
 fn draw(line: &str) {
-    let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+    let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    let width = if width == 0 { 80 } else { width };
     let line: String = line.chars().take(width.saturating_sub(1).max(20)).collect();
     // There is nowhere to say that the terminal is gone.
     let _: io::Result<()> = write!(io::stderr(), "\r{line}\x1b[K");
