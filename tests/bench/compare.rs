@@ -46,6 +46,8 @@ pub(crate) struct Effort {
     pub(crate) output_mib: usize,
     /// Length of the log that is filtered.
     pub(crate) log_mib: usize,
+    /// Lines of a container's log.
+    pub(crate) log_lines: usize,
     /// Length of the file that is uploaded and downloaded.
     pub(crate) upload_bytes: u64,
     /// Readers of a stream.
@@ -64,6 +66,7 @@ impl Effort {
         runs: 40,
         output_mib: 256,
         log_mib: 500,
+        log_lines: 1_000_000,
         upload_bytes: 264_517_032,
         readers: [1, 100, 1_000],
         lock_pairs: 5_000,
@@ -76,6 +79,7 @@ impl Effort {
         runs: 3,
         output_mib: 4,
         log_mib: 4,
+        log_lines: 10_000,
         upload_bytes: 4 << 20,
         readers: [1, 10, 100],
         lock_pairs: 100,

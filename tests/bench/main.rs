@@ -12,6 +12,8 @@
 #![allow(clippy::unwrap_used)] // a bench's way to fail, as a test's
 
 mod compare;
+#[cfg(feature = "docker")]
+mod docker;
 mod fanout;
 mod figure;
 mod files;
@@ -27,7 +29,7 @@ mod readers;
 mod send;
 mod size;
 mod start;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "docker", feature = "redis"))]
 mod support;
 mod table;
 
@@ -55,6 +57,8 @@ fn main() {
     comparisons.extend(fanout::comparisons(effort));
     comparisons.extend(files::comparisons(effort));
     comparisons.extend(send::comparisons(effort));
+    #[cfg(feature = "docker")]
+    comparisons.extend(docker::comparisons(effort));
     #[cfg(feature = "redis")]
     comparisons.extend(lock::comparisons(effort));
     comparisons.extend(size::comparisons(effort));

@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(all(feature = "docker", feature = "http"))]
+mod docker_broken;
 #[cfg(feature = "docker")]
 mod docker_compile;
 #[cfg(feature = "docker")]
