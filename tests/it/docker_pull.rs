@@ -11,6 +11,7 @@ use crate::support::docker::{Daemon, IMAGE, Registry, Settings};
 use crate::support::running::{Finished, Running};
 use crate::support::scene::Scene;
 use crate::support::skipped;
+use crate::support::terminal::Terminal;
 
 /// A registry with one image that the daemon hasn't.
 fn registry_with(daemon: &Daemon, name: &str) -> (Registry, ImageRef) {
@@ -165,7 +166,7 @@ fn an_error_inside_the_stream_is_the_pull_s_error() {
     assert_eq!(docker.local_image(image.as_given()).unwrap_err().kind(), ErrorKind::NotFound);
     let words = ["--user", Registry::USER, "--password-stdin", image.as_given()];
     let failed = pull(daemon, &scene, &words, Registry::PASSWORD);
-    failed.assert_code(1).assert_one_line(&[image.as_given()]);
+    failed.assert_code(1).assert_one_line(&[image.as_given(), "unknown blob"]);
     assert_eq!(failed.out(), "");
     let config = registry.config(Registry::USER, Registry::PASSWORD);
     let theirs =
@@ -205,6 +206,30 @@ fn a_pull_that_is_dropped_makes_no_image() {
     proxy.heal();
     let local = begin().finish().unwrap();
     assert_eq!(daemon.cli(&["run", "--rm", local.id(), "wc", "-c", "/tmp/noise"]), "3000000 /tmp/noise");
+    daemon.cli(&["rmi", image.as_given()]);
+}
+
+#[test]
+fn on_a_terminal_each_layer_has_a_line() {
+    if skipped("docker") || skipped("terminal") {
+        return;
+    }
+    let (daemon, scene) = (Daemon::shared(), Scene::new());
+    let (registry, image) = registry_with(daemon, "shown:1");
+    let config = registry.config(Registry::USER, Registry::PASSWORD);
+    let towpath = env!("CARGO_BIN_EXE_towpath");
+    let exports = format!("export DOCKER_HOST={} DOCKER_CONFIG={}", daemon.host(), config.path().display());
+    let pull =
+        scene.script("pull", &format!("#!/bin/sh\n{exports}\n{towpath} docker pull {image}\necho \"ended $?\"\n"));
+    let terminal = Terminal::open(&scene);
+    terminal.enter(&pull);
+    terminal.wait_line("ended 0");
+    let screen = terminal.screen();
+    let shown: Vec<&str> = screen.lines().map(str::trim_end).filter(|line| line.ends_with(": Pull complete")).collect();
+    // The base is there already, the layer above it came.
+    assert_eq!(shown.len(), 1, "{screen}");
+    assert_eq!(screen.matches(": Already exists").count(), 1, "{screen}");
+    assert!(screen.contains("towpath: Downloaded newer image"), "{screen}");
     daemon.cli(&["rmi", image.as_given()]);
 }
 
