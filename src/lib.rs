@@ -115,6 +115,11 @@
     doc = "**[`inbox`]**: files received and given back; each is there whole, or not at all."
 )]
 //!
+#![cfg_attr(
+    feature = "redis",
+    doc = "**[`expiry`]**: deadlines in Redis, and keys that expire there, handled by one leader at least once."
+)]
+//!
 #![cfg_attr(feature = "http", doc = "**[`live`]**: a stream of lines served live to its proven end, and its reader.")]
 //!
 //! **[`job`]**: all of it together: a command under a lease, with its output,
@@ -169,6 +174,8 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(feature = "redis")]
+pub mod expiry;
 pub mod flow;
 #[cfg(feature = "form")]
 pub mod form;

@@ -8,6 +8,8 @@ mod container;
 #[cfg(feature = "docker")]
 mod docker;
 mod ending;
+#[cfg(feature = "redis")]
+mod expiry;
 mod flags;
 #[cfg(all(feature = "form", feature = "http"))]
 mod get;
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         #[cfg(all(feature = "form", feature = "http"))]
         cli::Subcommand::Send(arguments) => send::send(&arguments),
         cli::Subcommand::Lead(arguments) => lead::lead(*arguments),
+        #[cfg(feature = "redis")]
+        cli::Subcommand::Expiry(arguments) => expiry::expiry(&arguments),
         cli::Subcommand::Lock(arguments) => lock::lock(&arguments),
         #[cfg(all(feature = "form", feature = "http"))]
         cli::Subcommand::Serve(arguments) => serve::serve(&arguments),

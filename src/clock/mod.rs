@@ -10,4 +10,4 @@ mod duration;
 mod moment;
 
 pub use duration::{InvalidDuration, format_duration, parse_duration};
-pub use moment::{Moment, rfc3339, unix_now};
+pub use moment::{Moment, parse_rfc3339, rfc3339, unix_now};

@@ -108,6 +108,23 @@ pub fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + since_1970).to_string()
 }
 
+/// Reads RFC 3339 with its zone: `2026-11-22T08:00:00Z`, `2026-11-22T09:00:00.5+01:00`.
+/// `None` for anything else, and for a time before 1970.
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let (local, offset) = match text.strip_suffix('Z') {
+        Some(local) => (local, 0),
+        None => {
+            let (local, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+            let seconds = i64::from(hours.parse::<u8>().ok()?) * 3600 + i64::from(minutes.parse::<u8>().ok()?) * 60;
+            (local, if zone.starts_with('-') { -seconds } else { seconds })
+        }
+    };
+    let since = humantime::parse_rfc3339(&format!("{local}Z")).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let nanos = i64::try_from(since.as_nanos()).ok()?.checked_sub(offset * 1_000_000_000)?;
+    Some(UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanos).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

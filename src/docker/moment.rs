@@ -2,20 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::clock::parse_rfc3339;
+
 /// Reads RFC 3339, in UTC or not: nanoseconds since 1970.
 pub(super) fn nanos(text: &str) -> Option<u64> {
-    let (local, offset) = match text.strip_suffix('Z') {
-        Some(local) => (local, 0),
-        None => {
-            let (local, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
-            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-            let seconds = i64::from(hours.parse::<u8>().ok()?) * 3600 + i64::from(minutes.parse::<u8>().ok()?) * 60;
-            (local, if zone.starts_with('-') { -seconds } else { seconds })
-        }
-    };
-    let since = humantime::parse_rfc3339(&format!("{local}Z")).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let nanos = i64::try_from(since.as_nanos()).ok()?.checked_sub(offset * 1_000_000_000)?;
-    u64::try_from(nanos).ok()
+    let since = parse_rfc3339(text)?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok()
 }
 
 /// What a query takes: Unix seconds and nanoseconds.

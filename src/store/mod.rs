@@ -30,7 +30,7 @@ pub use record::Record;
 pub use redis::RedisStore;
 #[cfg(feature = "redis")]
 #[allow(unused_imports, reason = "what rooms above keep in Redis comes after this")]
-pub(crate) use redis::{Group, Servers};
+pub(crate) use redis::{Group, Servers, random_id};
 #[cfg(feature = "redis")]
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use url::Address;

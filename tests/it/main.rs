@@ -24,6 +24,8 @@ mod docker_pull;
 mod docker_remote;
 #[cfg(feature = "docker")]
 mod docker_run;
+#[cfg(feature = "redis")]
+mod expiry_deadlines;
 mod flow_follow;
 mod flow_merge;
 mod flow_rotation;

@@ -42,6 +42,10 @@ pub(crate) enum Subcommand {
     /// Say who holds a lock, or take it from them
     #[command(after_help = crate::lock::EXAMPLES)]
     Lock(Box<crate::lock::LockArguments>),
+    /// Deadlines in Redis, handled by one leader
+    #[cfg(feature = "redis")]
+    #[command(after_help = crate::expiry::EXAMPLES)]
+    Expiry(Box<crate::expiry::ExpiryArguments>),
     /// Merge files, standard input and a command's output; filter, print and serve them
     #[cfg(feature = "http")]
     #[command(after_help = LOGS_EXAMPLES)]
@@ -118,6 +122,8 @@ fn settings(arguments: &[OsString]) -> Result<Settings, String> {
     // The file's name may itself come from the flags, so they are read twice.
     let named = command().ignore_errors(true).try_get_matches_from(arguments).ok().and_then(|matches| {
         let (_, matches) = matches.subcommand()?;
+        // Of `expiry set` and the like it is the second word that has the flags.
+        let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
         matches.try_get_one::<PathBuf>("config").ok().flatten().cloned()
     });
     let path = named.clone().unwrap_or_else(|| config::DEFAULT_PATH.into());
@@ -134,6 +140,7 @@ fn with_settings(command: clap::Command, settings: &Settings) -> clap::Command {
         if !has_variables(&subcommand) {
             return subcommand;
         }
+        let subcommand = if subcommand.has_subcommands() { with_settings(subcommand, settings) } else { subcommand };
         subcommand.mut_args(|argument| {
             let Some(variable) = variable_of(&argument) else { return argument };
             let argument = match settings.get(&variable) {
@@ -151,10 +158,13 @@ fn has_variables(command: &clap::Command) -> bool {
     command.get_name() != "docker"
 }
 
-/// `--hold-at-least` is `TOWPATH_HOLD_AT_LEAST`. `--help` has none, nor have the
-/// guards of `lock break`: a command's own `TOWPATH_FENCE` is no permission.
+/// What is never a setting: the guards of `lock break`, as a command's own
+/// `TOWPATH_FENCE` is no permission; and what one deadline alone is about.
+const NO_VARIABLES: [&str; 8] = ["help", "version", "yes", "fence", "in", "at", "payload", "failed"];
+
+/// `--hold-at-least` is `TOWPATH_HOLD_AT_LEAST`.
 fn variable_of(argument: &clap::Arg) -> Option<String> {
-    let long = argument.get_long().filter(|long| !matches!(*long, "help" | "version" | "yes" | "fence"))?;
+    let long = argument.get_long().filter(|long| !NO_VARIABLES.contains(long))?;
     Some(format!("TOWPATH_{}", long.to_uppercase().replace('-', "_")))
 }
 
@@ -162,8 +172,9 @@ fn variable_of(argument: &clap::Arg) -> Option<String> {
 /// unknown one is a mistake: with a misspelt store, jobs would run twice.
 fn check(variable: &str, value: &str) -> Result<(), String> {
     let command = Cli::command();
-    let arguments =
-        command.get_subcommands().filter(|command| has_variables(command)).flat_map(clap::Command::get_arguments);
+    let own = command.get_subcommands().filter(|command| has_variables(command));
+    let arguments = own.flat_map(|command| std::iter::once(command).chain(command.get_subcommands()));
+    let arguments = arguments.flat_map(clap::Command::get_arguments);
     let mut known = arguments.filter(|argument| variable_of(argument).as_deref() == Some(variable));
     let Some(argument) = known.next() else {
         return Err(format!("{variable} is no setting of this version; see towpath run --help"));

@@ -37,6 +37,7 @@ use names::Names;
 use nodes::{Nodes, PATIENCE, holder};
 use script::{Answer, Ask};
 
+pub(crate) use nodes::random_value as random_id;
 pub(crate) use route::Group;
 pub(crate) use servers::Servers;
 

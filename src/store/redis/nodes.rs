@@ -163,7 +163,7 @@ pub(super) fn drift(ttl: Duration) -> Duration {
 ///
 /// # Errors
 /// The system has no randomness.
-pub(super) fn random_value() -> Result<String, Error> {
+pub(crate) fn random_value() -> Result<String, Error> {
     let mut bytes = [0; 16];
     // 16 bytes come whole, or not at all (getrandom(2)).
     getrandom(&mut bytes, GetRandomFlags::empty())
