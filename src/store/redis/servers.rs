@@ -9,7 +9,7 @@
 //! one server that decides. A file store has none, and a quorum has several
 //! that don't know of each other.
 
-#![allow(dead_code, reason = "the rooms that it is for come after this")]
+#![allow(dead_code, reason = "the watch of expired keys, which comes after this, uses the rest")]
 
 use std::sync::Arc;
 use std::time::Duration;
