@@ -65,6 +65,16 @@ fn half_an_answer_is_no_list() {
 }
 
 #[test]
+fn what_a_daemon_says_gives_a_terminal_no_orders() {
+    let body =
+        r#"[{"Id":"ab\u001b[2J","Names":["/x\u001b[31m"],"Image":"\u0007","Status":"Up\u009b1m","Command":"\u001b"}]"#;
+    for words in [&["ps"][..], &["ps", "-q"], &["ps", "--no-trunc"]] {
+        let out = with_body(body, words).assert_code(0).out();
+        assert!(out.contains("ab") && !out.chars().any(|c| c.is_control() && c != '\n'), "{out:?}");
+    }
+}
+
+#[test]
 fn a_pull_whose_end_is_not_proven_has_failed() {
     let half =
         ["", "{\"status\":\"Pull", "{}[", "nonsense", "{\"status\":\"x\"}\r\n{\"errorDetail\":{\"message\":\"torn\"}}"];

@@ -120,6 +120,29 @@ fn a_credential_helper_is_asked_and_a_container_is_run_of_what_it_opens() {
 }
 
 #[test]
+fn a_platform_is_asked_for_as_the_docker_cli_asks() {
+    if skipped("docker") {
+        return;
+    }
+    let (daemon, scene) = (Daemon::shared(), Scene::new());
+    let (registry, image) = registry_with(daemon, "platform:1");
+    let config = registry.config(Registry::USER, Registry::PASSWORD);
+    for platform in ["linux/amd64", "linux/arm64", "nonsense/of/too/many/parts"] {
+        let ends = ["theirs", "ours"].map(|whose| {
+            let words = ["pull", "-q", "--platform", platform, image.as_given()];
+            let mut pull = if whose == "ours" { daemon.ours(&scene, &words) } else { daemon.theirs(&scene, &words) };
+            let ended = Running::start(pull.env("DOCKER_CONFIG", config.path())).finish();
+            let is_there = !daemon.cli(&["images", "-q", image.as_given()]).is_empty();
+            if is_there {
+                daemon.cli(&["rmi", image.as_given()]);
+            }
+            (ended.code, ended.out(), is_there)
+        });
+        assert_eq!(ends[1], ends[0], "{platform}");
+    }
+}
+
+#[test]
 fn without_the_right_credentials_there_is_no_image_and_no_word_of_them() {
     if skipped("docker") {
         return;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use towpath::docker::{Docker, Endpoint, Error, Settings};
 
@@ -16,13 +15,13 @@ pub(crate) struct ConnectionArguments {
     #[arg(long, value_name = "NAME", global = true, conflicts_with = "host")]
     context: Option<String>,
     /// Over TLS, to a daemon whose certificate is trusted
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), global = true)]
+    #[arg(long, action = ArgAction::SetTrue, global = true)]
     tlsverify: bool,
     /// Where ca.pem, cert.pem and key.pem are [default: DOCKER_CERT_PATH, the configuration's directory]
     #[arg(long, value_name = "DIR", global = true)]
     cert_path: Option<PathBuf>,
     /// Speak unencrypted to another host; passwords aren't sent even so
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), global = true)]
+    #[arg(long, action = ArgAction::SetTrue, global = true)]
     insecure: bool,
 }
 

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use towpath::docker::show::{self, ImageColumns};
 
@@ -16,22 +15,22 @@ pub(crate) struct ImagesArguments {
     #[arg(value_name = "REPOSITORY[:TAG]")]
     reference: Option<String>,
     /// Those that others are built on, too
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     all: bool,
     /// Show digests
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(long, action = ArgAction::SetTrue)]
     digests: bool,
     /// Only those that this lets through: reference=app:*, label=app=web, dangling=true; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", action = ArgAction::Append)]
     filter: Vec<String>,
     /// Don't cut what is long
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(long, action = ArgAction::SetTrue)]
     no_trunc: bool,
     /// Ids alone
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     quiet: bool,
     /// What the daemon says of each, as JSON
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), conflicts_with = "quiet")]
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "quiet")]
     json: bool,
 }
 

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use towpath::docker::{Error, ErrorKind, LogsQuery, parse_moment};
 
@@ -24,7 +23,7 @@ pub(crate) struct LogsArguments {
     #[arg(value_name = "CONTAINER")]
     container: String,
     /// Go on with what is logged from now on, until the container ends
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     follow: bool,
     /// Nothing from before: 10m (that long ago), 2026-11-22T08:00:00Z, Unix seconds
     #[arg(long, value_name = "MOMENT")]
@@ -36,7 +35,7 @@ pub(crate) struct LogsArguments {
     #[arg(short = 'n', long, value_name = "N", default_value = "all", allow_negative_numbers = true)]
     tail: String,
     /// Begin each line with its moment
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     timestamps: bool,
 }
 

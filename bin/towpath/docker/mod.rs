@@ -134,7 +134,9 @@ fn streams() -> io::Result<[File; 2]> {
     Ok([stdout.into(), stderr.into()])
 }
 
+/// What is said of the daemon's answer can't give a terminal orders.
 fn print(text: &str) -> Result<(), Failure> {
+    let text: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     let mut out = io::stdout();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
 }

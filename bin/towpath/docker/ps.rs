@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use towpath::docker::show;
 
@@ -19,7 +18,7 @@ Examples:
 #[derive(Args)]
 pub(crate) struct PsArguments {
     /// Those that don't run, too
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     all: bool,
     /// Only those that this lets through: status=exited, label=app=web, name=web; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", action = ArgAction::Append)]
@@ -28,16 +27,16 @@ pub(crate) struct PsArguments {
     #[arg(short = 'n', long, value_name = "N")]
     last: Option<usize>,
     /// The newest, whether it runs or not
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     latest: bool,
     /// Don't cut what is long
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(long, action = ArgAction::SetTrue)]
     no_trunc: bool,
     /// Ids alone
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     quiet: bool,
     /// What the daemon says of each, as JSON
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), conflicts_with = "quiet")]
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "quiet")]
     json: bool,
 }
 

@@ -3,7 +3,6 @@
 use std::io::{self, Read};
 use std::process::ExitCode;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use towpath::docker::{Credentials, ImageRef, PullOptions};
 
@@ -35,10 +34,10 @@ pub(crate) struct PullArguments {
     #[arg(long, value_name = "USER", requires = "password_stdin")]
     user: Option<String>,
     /// Read the user's password, or token, from standard input
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), requires = "user")]
+    #[arg(long, action = ArgAction::SetTrue, requires = "user")]
     password_stdin: bool,
     /// Draw no bars
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     quiet: bool,
 }
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use signal_hook::consts as sig;
 use towpath::clock::parse_duration;
@@ -42,10 +41,10 @@ pub(crate) struct RunArguments {
     words: Vec<String>,
 
     /// Print the container's id, and leave it running
-    #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(short, long, action = ArgAction::SetTrue)]
     detach: bool,
     /// Remove the container when it has ended
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(long, action = ArgAction::SetTrue)]
     rm: bool,
     /// End it after so long, and remove it
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "detach")]
@@ -91,7 +90,7 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "WHEN", default_value = "no", help_heading = "Container")]
     restart: Restart,
     /// Give it a first process that passes signals on and buries orphans
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Container")]
+    #[arg(long, action = ArgAction::SetTrue, help_heading = "Container")]
     init: bool,
 
     /// How much memory it may have: 512m, 2g

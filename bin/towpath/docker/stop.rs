@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use towpath::docker::{Docker, ErrorKind, Listed, Stopped, Stopping};
 use towpath::job::with_causes;
@@ -26,16 +25,16 @@ pub(crate) struct StopArguments {
     #[arg(value_name = "CONTAINER", required_unless_present_any = ["all", "orphans"])]
     containers: Vec<String>,
     /// All that run
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(long, action = ArgAction::SetTrue)]
     all: bool,
     /// What runs of towpath's on this host left behind when they were killed; removes it too
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), conflicts_with = "all")]
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "all")]
     orphans: bool,
     /// Of all, only those that this lets through: label=app=web, name=web; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", action = ArgAction::Append)]
     filter: Vec<String>,
     /// Only say which it would be
-    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(long, action = ArgAction::SetTrue)]
     dry_run: bool,
     /// Seconds from TERM to KILL [default: the container's own, or 10]
     #[arg(short, long, value_name = "SECONDS")]
