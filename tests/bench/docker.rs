@@ -1,14 +1,19 @@
 //! Docker's Engine API beside the docker command: a list, and a long log.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::compare::{Comparison, Effort, Side};
 use crate::figure::{Bar, Figure, Unit};
 use crate::programs::{cost_of, on_path, towpath};
 use crate::support::docker::{DOCKER, Daemon, IMAGE};
 
+/// So many looks in a row that say the same, and how far they are apart.
+const STILL: usize = 10;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How many containers are listed.
 const LISTED: usize = 10;
 
@@ -94,16 +99,31 @@ impl Stage {
         if same { Ok(()) } else { Err("towpath docker logs gives other bytes than docker logs".to_owned()) }
     }
 
-    /// The most memory that it had at once. What stands before it in the same
-    /// process, until it is executed, counts too: about 5 MiB of busybox's.
+    /// The most memory that it had at once, when it is about to print: its standard
+    /// output takes nothing, so that it stands still there.
     fn peak_mib(&self, program: &str, words: &[&str]) -> Result<f64, String> {
-        let mut timed = Command::new("busybox");
-        timed.args(["time", "-v", program]).args((program != DOCKER).then_some("docker")).args(words);
-        timed.env("DOCKER_HOST", self.daemon.host()).stdin(Stdio::null()).stdout(Stdio::null());
-        let out = timed.output().map_err(|error| format!("busybox: {error}"))?;
-        let text = String::from_utf8_lossy(&out.stderr);
-        let kib = text.lines().find_map(|line| line.trim().strip_prefix("Maximum resident set size (kbytes): "));
-        let kib: f64 = kib.and_then(|kib| kib.parse().ok()).ok_or("busybox time tells no peak")?;
-        Ok(kib / 1024.0)
+        let (_unread, full) = std::io::pipe().map_err(|error| format!("a pipe: {error}"))?;
+        rustix::io::ioctl_fionbio(&full, true).map_err(|error| format!("a pipe: {error}"))?;
+        while (&full).write(&[0; 4096]).is_ok() {}
+        rustix::io::ioctl_fionbio(&full, false).map_err(|error| format!("a pipe: {error}"))?;
+        let child = self.command(program, words).stdout(full).spawn();
+        let mut child = child.map_err(|error| format!("{program}: {error}"))?;
+        let mut peaks = Vec::new();
+        while peaks.len() < STILL || peaks[peaks.len() - STILL..].iter().any(|peak| Some(peak) != peaks.last()) {
+            std::thread::sleep(LOOK_EVERY);
+            peaks.extend(peak_kib(child.id()));
+            if peaks.len() > 100 * STILL || child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                break;
+            }
+        }
+        let _ = (child.kill(), child.wait());
+        peaks.last().map(|kib| kib / 1024.0).ok_or_else(|| format!("{program} tells no peak"))
     }
+}
+
+/// `VmHWM` of proc_pid_status(5), in KiB.
+fn peak_kib(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().trim_end_matches(" kB").parse().ok()
 }

@@ -30,6 +30,11 @@ const AGAIN_FOR: Duration = Duration::from_secs(60);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// A long line is logged in pieces of this size; a terminal's pieces have no other end.
 const PIECE_BYTE: usize = 16 * 1024;
+/// A read that brings less is small; after so many in a row, reading is slowed down by a
+/// pause that is shorter than a socket takes to fill.
+const SMALL_BYTE: usize = 16 * 1024;
+const SMALL_READS: u32 = 32;
+const GATHER: Duration = Duration::from_micros(500);
 /// How much is put together before it is given.
 const BATCH_BYTE: usize = 64 * 1024;
 
@@ -67,6 +72,8 @@ pub struct Logs {
     batch: Vec<u8>,
     again_until: Option<Moment>,
     pause: Duration,
+    /// Reads in a row that brought little.
+    small_reads: u32,
     ender: Ender,
     stop: Stop,
     over: bool,
@@ -115,6 +122,7 @@ impl Container {
             batch: Vec::new(),
             again_until: None,
             pause: PAUSE.0,
+            small_reads: 0,
             ender,
             stop,
             over: false,
@@ -139,12 +147,7 @@ impl Logs {
             return Ok(None);
         }
         if !self.query.follow {
-            let stopped = self.stop.clone();
-            return match self.frames.next_chunk() {
-                // It was cut by us.
-                Err(_) if stopped.is_set() => Ok(None),
-                other => other,
-            };
+            return self.next_of_whole();
         }
         while !self.over && !self.stop.is_set() {
             match self.next_batch() {
@@ -166,6 +169,25 @@ impl Logs {
             chunk.write_to(out, err)?;
         }
         Ok(())
+    }
+
+    /// What comes next of a log that isn't followed.
+    fn next_of_whole(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+        let stopped = self.stop.clone();
+        if self.small_reads > SMALL_READS {
+            // The daemon sends a line a time. To wake for each costs more than the line:
+            // let some come together. Nobody waits for these, they are of the past.
+            std::thread::sleep(GATHER);
+        }
+        match self.frames.next_chunk() {
+            Ok(Some(chunk)) => {
+                self.small_reads = if chunk.bytes.len() < SMALL_BYTE { self.small_reads + 1 } else { 0 };
+                Ok(Some(chunk))
+            }
+            // It was cut by us.
+            Err(_) if stopped.is_set() => Ok(None),
+            other => other,
+        }
     }
 
     /// New messages of one stream, as many as are there.
