@@ -54,6 +54,7 @@ mod http_exchange;
 mod http_limits;
 #[cfg(feature = "http")]
 mod http_park;
+#[cfg(feature = "http")]
 mod http_raw;
 #[cfg(feature = "http")]
 mod http_refused;
