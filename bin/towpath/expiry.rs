@@ -1,7 +1,10 @@
 //! `towpath expiry`: deadlines, and keys that expire, handled by one leader.
 
 mod deadlines;
+mod watch;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +17,9 @@ use crate::voice;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
+  On each of three hosts; one handles, and another takes over when it ends:
+    towpath expiry watch --store redis-cluster://r1,r2,r3 --match 'session:*' --exec 'log-out \"$TOWPATH_KEY\"'
+
   Have it in half an hour, with what its handler needs; think better of it:
     echo '{\"order\": 17}' | towpath expiry set order-17 --in 30m --payload - --store redis://r1
     towpath expiry cancel order-17 --store redis://r1
@@ -22,7 +28,7 @@ Examples:
     towpath expiry pending --store redis-cluster://r1,r2,r3
     towpath expiry pending --failed --json --store redis-cluster://r1,r2,r3
 
-Exit codes: 0 done; 69 the store can't be used; 75 cancel: its handler runs already;
+Exit codes: 0 done; of watch: 128+n ended by signal n, 70 a thread of towpath's died; 69 the store can't be used; 75 cancel: its handler runs already;
 76 cancel: there is none; 74 the payload or our output failed; 2 wrong usage, or a
 store that is a directory or a quorum.";
 
@@ -35,6 +41,8 @@ pub(crate) struct ExpiryArguments {
 
 #[derive(clap::Subcommand)]
 enum Action {
+    /// Handle what falls due, and keys that expire, while this host leads; else stand by
+    Watch(watch::WatchArguments),
     /// Set a deadline, in place of the one that the key has
     Set(deadlines::SetArguments),
     /// Take a deadline back
@@ -57,8 +65,10 @@ pub(crate) struct CommonArguments {
 }
 
 pub(crate) fn expiry(arguments: &ExpiryArguments) -> ExitCode {
-    voice::begin(false);
+    // Who led when belongs in a watcher's log.
+    voice::begin(matches!(arguments.action, Action::Watch(_)));
     let done = match &arguments.action {
+        Action::Watch(arguments) => watch::watch(arguments),
         Action::Set(arguments) => deadlines::set(arguments),
         Action::Cancel(arguments) => deadlines::cancel(arguments),
         Action::Pending(arguments) => deadlines::pending(arguments),
@@ -72,8 +82,15 @@ enum Failure {
     Usage(String),
     /// A file of this host's: one line.
     File(String),
+    /// Our own trouble: one line.
+    Internal(String),
     /// The store.
     Store(Error),
+}
+
+/// A key on one line, whatever its bytes.
+fn shown(key: &[u8]) -> String {
+    format!("{:?}", OsString::from_vec(key.to_vec()))
 }
 
 impl Failure {
@@ -81,6 +98,7 @@ impl Failure {
         let (line, code) = match self {
             Failure::Usage(line) => (line, exit_code::USAGE),
             Failure::File(line) => (line, exit_code::FILE),
+            Failure::Internal(line) => (line, exit_code::INTERNAL),
             Failure::Store(error) if error.is_unfit() => {
                 (format!("--store: {}", with_causes(&error)), exit_code::USAGE)
             }

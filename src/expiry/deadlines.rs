@@ -94,6 +94,8 @@ pub enum Cancelled {
 pub struct Claims {
     /// What is due, to be handled and acknowledged.
     pub entries: Vec<Entry>,
+    /// Redis' clock then, in Unix milliseconds.
+    pub now_ms: u64,
     /// How long until the next falls due; `None` if nothing is pending.
     pub next_in: Option<Duration>,
 }
@@ -222,10 +224,11 @@ impl Deadlines {
     /// # Errors
     /// [`Error::is_unreachable`]; what was claimed all the same is due again after `visibility`.
     pub fn claim(&mut self, fence: u64, visibility: Duration, many: usize) -> Result<Option<Claims>, Error> {
-        let mut claims = Claims { entries: Vec::new(), next_in: None };
+        let mut claims = Claims { entries: Vec::new(), now_ms: 0, next_in: None };
         for shard in self.group.shards() {
             let Some(of_shard) = self.claim_of(&shard, fence, visibility, many)? else { return Ok(None) };
             claims.entries.extend(of_shard.entries);
+            claims.now_ms = claims.now_ms.max(of_shard.now_ms);
             claims.next_in = claims.next_in.into_iter().chain(of_shard.next_in).min();
         }
         Ok(Some(claims))
@@ -247,7 +250,7 @@ impl Deadlines {
         let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
         let now = number(&now).unwrap_or_default();
         let next_in = number(&next).map(|next| Duration::from_millis(next.saturating_sub(now)));
-        Ok(Some(Claims { entries: entries(answer).collect(), next_in }))
+        Ok(Some(Claims { entries: entries(answer).collect(), now_ms: now, next_in }))
     }
 
     /// Says that these were handled: they are over. One that was set anew or

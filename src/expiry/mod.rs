@@ -10,16 +10,16 @@
 //! end: a server that restarts without its data, or fails over before it
 //! replicated, has lost what was set there since.
 
-#![allow(dead_code, reason = "the watch, which comes next, uses the rest")]
-
 mod bytes;
 mod deadlines;
 mod entry;
 mod group;
 mod script;
+mod watch;
 
 pub use crate::store::Error;
 pub use bytes::add_bytes;
 pub use deadlines::{Cancelled, Claims, Deadline, Deadlines, Due, InvalidDeadline};
 pub use entry::{Entry, Kind};
 pub use group::{Group, InvalidGroup};
+pub use watch::{Handler, Step, Tell, Watch, WatchError};

@@ -29,10 +29,8 @@ pub use record::Record;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 #[cfg(feature = "redis")]
-#[allow(unused_imports, reason = "what rooms above keep in Redis comes after this")]
-pub(crate) use redis::{Group, Servers, random_id};
+pub(crate) use redis::{Servers, random_id};
 #[cfg(feature = "redis")]
-#[allow(unused_imports, reason = "as above")]
 pub(crate) use url::Address;
 pub use url::{InvalidStoreUrl, StoreAccess, StoreUrl};
 

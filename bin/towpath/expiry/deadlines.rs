@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use towpath::clock::{parse_duration, parse_rfc3339, rfc3339};
 use towpath::expiry::{Cancelled, Deadline, Deadlines, Due, Entry};
 use towpath::job::exit_code;
 
-use super::{CommonArguments, Failure};
+use super::{CommonArguments, Failure, shown};
 use crate::voice;
 
 #[derive(Args)]
@@ -153,9 +153,4 @@ fn json_of(entry: &Entry) -> Value {
 
 fn time_of(due_ms: u64) -> String {
     rfc3339(UNIX_EPOCH + Duration::from_millis(due_ms))
-}
-
-/// A key on one line, whatever its bytes.
-fn shown(key: &[u8]) -> String {
-    format!("{:?}", OsString::from_vec(key.to_vec()))
 }

@@ -38,7 +38,6 @@ use nodes::{Nodes, PATIENCE, holder};
 use script::{Answer, Ask};
 
 pub(crate) use nodes::random_value as random_id;
-pub(crate) use route::Group;
 pub(crate) use servers::Servers;
 
 use super::contract::{Broken, Contender, LockStore, NodeState, NodeView};

@@ -9,8 +9,6 @@
 //! one server that decides. A file store has none, and a quorum has several
 //! that don't know of each other.
 
-#![allow(dead_code, reason = "the watch of expired keys, which comes after this, uses the rest")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +59,7 @@ impl Servers {
     }
 
     /// The store's URL without its secrets.
+    #[allow(dead_code, reason = "without the feature http no room names it")]
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

@@ -1,0 +1,139 @@
+//! What was seen, written down in Redis, so that it is handled whoever dies.
+//!
+//! The leader writes at once. The others keep what they saw for a while and
+//! write then what isn't there: nothing hangs on any one of them having heard.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use redis::ScriptInvocation;
+use sha2::{Digest, Sha256};
+
+use super::Context;
+use super::ear::with_cause;
+use super::step::Step;
+use crate::clock::Moment;
+use crate::expiry::bytes::hex;
+use crate::expiry::entry::Entry;
+use crate::expiry::group::Shard;
+use crate::expiry::script::SCRIPTS;
+use crate::expiry::{Deadlines, Error, Kind};
+use crate::thread::Stop;
+
+/// How long a follower leaves it to the leader.
+const LEAVE_FOR: Duration = Duration::from_secs(3);
+/// How many a follower keeps; then the oldest are written sooner.
+const KEEP: usize = 100_000;
+/// How many are written in one go.
+const BATCH: usize = 128;
+/// How long it is remembered in Redis what has lapsed.
+const REMEMBER: Duration = Duration::from_secs(15 * 60);
+/// Who wasn't told the exact time takes what lapsed so shortly before for the same.
+const ROUGHLY: Duration = Duration::from_secs(5);
+/// Before a store that failed is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A key that has expired, as one of us saw it.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) key: Vec<u8>,
+    pub(super) due_ms: u64,
+    /// The time is its own, and not that of its event.
+    pub(super) is_exact: bool,
+    pub(super) kind: Kind,
+    pub(super) node: String,
+    pub(super) at: Moment,
+}
+
+/// Writes down what comes, until all who send have ended or it is told to stop.
+pub(super) fn record(mut deadlines: Deadlines, context: &Context, inbox: &Receiver<Seen>, stop: &Stop) {
+    let mut kept: VecDeque<Seen> = VecDeque::new();
+    let mut is_failing = false;
+    loop {
+        let leads = context.leads.load(Ordering::Relaxed);
+        let ripe = |seen: &Seen| leads || seen.at.elapsed() >= LEAVE_FOR;
+        let wait = match kept.front() {
+            Some(first) if !ripe(first) => LEAVE_FOR.saturating_sub(first.at.elapsed()).min(PAUSE),
+            Some(_) => Duration::ZERO,
+            None => PAUSE,
+        };
+        // While it fails and there is no room, those who send wait; Redis keeps their events a while.
+        if kept.len() < KEEP {
+            match inbox.recv_timeout(wait) {
+                Ok(seen) => {
+                    kept.push_back(seen);
+                    kept.extend(inbox.try_iter().take(BATCH));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) if kept.is_empty() => return,
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+        }
+        if stop.is_set() && (is_failing || !leads) {
+            return;
+        }
+        let leads = context.leads.load(Ordering::Relaxed);
+        let is_full = kept.len() >= KEEP;
+        let ripe =
+            kept.iter().take(BATCH).take_while(|seen| leads || is_full || seen.at.elapsed() >= LEAVE_FOR).count();
+        if ripe == 0 {
+            if stop.is_set() {
+                return;
+            }
+            continue;
+        }
+        match write(&mut deadlines, kept.iter().take(ripe), leads) {
+            Ok(new) => {
+                kept.drain(..ripe);
+                is_failing = false;
+                if new > 0 {
+                    // Full: it is awake already.
+                    let _: Result<(), _> = context.nudge.try_send(());
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    let error = format!("expired keys are kept here for now: {}", with_cause(&error));
+                    context.tell(&Step::Trouble(&error));
+                }
+                // Stopped or not, the loop looks.
+                let _ = stop.sleep(PAUSE);
+            }
+        }
+    }
+}
+
+/// How many of them are new.
+fn write<'s>(deadlines: &mut Deadlines, some: impl Iterator<Item = &'s Seen>, leads: bool) -> Result<u64, Error> {
+    let group = deadlines.group().clone();
+    let channel = group.channel();
+    let mut by_shard: Vec<(Shard, bool, Vec<&Seen>)> = Vec::new();
+    for seen in some {
+        let (shard, rough) = (group.shard_of(&seen.key), !leads && !seen.is_exact);
+        match by_shard.iter_mut().find(|(its, its_rough, _)| (&*its, *its_rough) == (&shard, rough)) {
+            Some((_, _, seens)) => seens.push(seen),
+            None => by_shard.push((shard, rough, vec![seen])),
+        }
+    }
+    let mut new = 0;
+    for (shard, rough, seens) in by_shard {
+        let tolerance = if rough { ROUGHLY } else { Duration::ZERO };
+        new += deadlines.ask::<u64>(&shard, &SCRIPTS.record, |ask| {
+            ask.arg(ms(REMEMBER)).arg(ms(tolerance)).arg(&channel);
+            seens.iter().for_each(|seen| add(ask, seen));
+        })?;
+    }
+    Ok(new)
+}
+
+fn add(ask: &mut ScriptInvocation<'_>, seen: &Seen) {
+    let id = format!("{}-{}", &hex(&Sha256::digest(&seen.key))[..16], seen.due_ms);
+    ask.arg(seen.key.as_slice()).arg(Entry::member_of_expiry(&seen.key, seen.due_ms));
+    ask.arg(Entry::record(&id, seen.due_ms, seen.kind, &seen.node)).arg(seen.due_ms);
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
