@@ -2,6 +2,7 @@
 //! one that asks.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,11 +49,10 @@ pub(super) fn follow(mut servers: Servers, context: &Arc<Context>, seen: &Sender
                     node.missing_since = if is_there { None } else { node.missing_since.or(Some(Moment::now())) };
                 }
                 for address in masters {
-                    if !nodes.contains_key(&address) {
-                        match start(&servers, &address, context, seen) {
-                            Ok(node) => drop(nodes.insert(address, node)),
-                            Err(error) => context.tell(&Step::Trouble(&format!("no thread for {address}: {error}"))),
-                        }
+                    let Entry::Vacant(place) = nodes.entry(address) else { continue };
+                    match start(&servers, place.key(), context, seen) {
+                        Ok(node) => drop(place.insert(node)),
+                        Err(error) => context.tell(&Step::Trouble(&format!("no thread for {}: {error}", place.key()))),
                     }
                 }
                 let orphans = retire(&mut nodes);

@@ -112,7 +112,7 @@ fn write<'s>(deadlines: &mut Deadlines, some: impl Iterator<Item = &'s Seen>, le
     let mut by_shard: Vec<(Shard, bool, Vec<&Seen>)> = Vec::new();
     for seen in some {
         let (shard, rough) = (group.shard_of(&seen.key), !leads && !seen.is_exact);
-        match by_shard.iter_mut().find(|(its, its_rough, _)| (&*its, *its_rough) == (&shard, rough)) {
+        match by_shard.iter_mut().find(|(its, its_rough, _)| *its == shard && *its_rough == rough) {
             Some((_, _, seens)) => seens.push(seen),
             None => by_shard.push((shard, rough, vec![seen])),
         }

@@ -56,7 +56,7 @@ fn tagged(key: &str, slot: u16) -> String {
     let hashed = hashed_part(key);
     if hashed.contains('}') {
         // It can't be a tag itself; a number can that falls on the same slot.
-        let number = (0_u32..).find(|number| slot_of(&number.to_string()) == slot);
+        let number = (0_u32..).find(|number| slot_of(number.to_string()) == slot);
         return format!("{{{}}}:{key}", number.unwrap_or_default());
     }
     if hashed.len() == key.len() { format!("{{{key}}}") } else { format!("{{{hashed}}}:{key}") }
