@@ -3,12 +3,18 @@
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+#[cfg(feature = "redis")]
+use std::time::Duration;
 
 use signal_hook::consts as sig;
 use towpath::flow::merge::{LogFile, Source, StartAt};
 use towpath::job::logs::{Logs, LogsEnd, Notice};
 use towpath::job::{exit_code, with_causes};
+#[cfg(feature = "redis")]
+use towpath::live::relay::Relayed;
 use towpath::process::adopt_orphans;
+#[cfg(feature = "redis")]
+use towpath::store::Key;
 use towpath::thread::signals::Signals;
 
 use crate::cli::LogsArguments;
@@ -18,12 +24,24 @@ use crate::{flags, listen, voice};
 /// What ends logs, in order the first time.
 const ENDING: [i32; 4] = [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM];
 
+/// How long a relay's store may be away.
+#[cfg(feature = "redis")]
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What a command has to do with beside them.
 const PASSED_ON: [i32; 5] = [sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH, sig::SIGUSR1, sig::SIGUSR2];
 
 pub(crate) fn logs(arguments: LogsArguments) -> ExitCode {
     voice::begin(arguments.verbose);
     let command = arguments.command.first().map(|word| word.to_string_lossy().into_owned());
+    #[cfg(feature = "redis")]
+    let relayed = match relayed(&arguments) {
+        Ok(relayed) => relayed,
+        Err(line) => {
+            voice::error(&line);
+            return ExitCode::from(exit_code::USAGE);
+        }
+    };
     let logs = match merged(arguments) {
         Ok(logs) => logs,
         Err(line) => {
@@ -38,10 +56,36 @@ pub(crate) fn logs(arguments: LogsArguments) -> ExitCode {
             return ExitCode::from(exit_code::INTERNAL);
         }
     };
+    #[cfg(feature = "redis")]
+    let end = match relayed {
+        Some(relayed) => logs.run_relayed(relayed, signals.receiver()),
+        None => logs.run(signals.receiver()),
+    };
+    #[cfg(not(feature = "redis"))]
     let end = logs.run(signals.receiver());
     tell(&end, command.as_deref().unwrap_or_default());
     pass_on_interrupt(end.interrupted, end.interrupted_alone);
     ExitCode::from(end.exit_code())
+}
+
+/// The relayed run that is to be read instead of other sources, if one is.
+#[cfg(feature = "redis")]
+fn relayed(arguments: &LogsArguments) -> Result<Option<Relayed>, String> {
+    let Some(key) = &arguments.relay else { return Ok(None) };
+    #[cfg(feature = "docker")]
+    let has_containers = !arguments.docker.is_empty();
+    #[cfg(not(feature = "docker"))]
+    let has_containers = false;
+    if !arguments.files.is_empty() || !arguments.command.is_empty() || has_containers {
+        return Err("--relay: a run has lines of its own; leave out other sources".to_owned());
+    }
+    let key = Key::new(key).map_err(|error| format!("--relay: {}", with_causes(&error)))?;
+    let relayed = Relayed::of(&arguments.store.url()?, &key, PATIENCE);
+    let relayed = relayed.map_err(|error| format!("--relay: {}", with_causes(&error)))?;
+    Ok(Some(match arguments.tail {
+        Some(lines) => relayed.tail(lines),
+        None => relayed,
+    }))
 }
 
 fn prepare(with_command: bool) -> io::Result<Signals> {
@@ -59,7 +103,11 @@ fn merged(arguments: LogsArguments) -> Result<Logs, String> {
     let containers = arguments.docker.as_slice();
     #[cfg(not(feature = "docker"))]
     let containers: &[String] = &[];
-    if arguments.files.is_empty() && arguments.command.is_empty() && containers.is_empty() {
+    #[cfg(feature = "redis")]
+    let is_relay = arguments.relay.is_some();
+    #[cfg(not(feature = "redis"))]
+    let is_relay = false;
+    if arguments.files.is_empty() && arguments.command.is_empty() && containers.is_empty() && !is_relay {
         return Err(
             "nothing to read: name files, - for standard input, --docker NAME, or a command after -- (see towpath logs --help)"
                 .to_owned(),
@@ -140,6 +188,12 @@ fn tell(end: &LogsEnd, command: &str) {
     }
     if let Some(pid) = end.stuck {
         voice::error(&format!("process {pid} of {command} outlived SIGKILL"));
+    }
+    #[cfg(feature = "redis")]
+    match &end.relayed {
+        Some(Ok(its)) => voice::note(&its.to_string()),
+        Some(Err(error)) if end.asked_by.is_none() && !end.unwanted => voice::error(&with_causes(error)),
+        _ => {}
     }
     if end.thread_died {
         voice::error("a thread of towpath's died; lines may be missing");

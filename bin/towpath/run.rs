@@ -14,6 +14,8 @@ use towpath::job::PingTo;
 #[cfg(all(feature = "form", feature = "http"))]
 use towpath::job::Ship;
 use towpath::job::{IfUnreachable, Job, Once, exit_code, with_causes};
+#[cfg(all(feature = "http", feature = "redis"))]
+use towpath::live::relay::Relay;
 use towpath::lock::Request;
 use towpath::process::missing_here;
 use towpath::store::Key;
@@ -63,7 +65,13 @@ fn job(arguments: RunArguments) -> Result<Job, String> {
         job = job.kill_after(kill_after);
     }
     if let Some(key) = &arguments.once {
-        job = job.once(once(key, &arguments)?);
+        let once = once(key, &arguments)?;
+        #[cfg(all(feature = "http", feature = "redis"))]
+        if arguments.relay {
+            let relay = Relay::to(&once.store, once.request.key(), arguments.relay_keep);
+            job = job.relay(relay.map_err(|error| format!("--relay: {}", with_causes(&error)))?);
+        }
+        job = job.once(once);
     }
     if let Some(timeout) = arguments.timeout {
         job = job.timeout(timeout);

@@ -1,4 +1,5 @@
-//! `towpath watch`: a run's lines on the streams they came from, and its code.
+//! `towpath watch`: a run's lines on the streams they came from, and its code. The
+//! run is found by the URL of its live view, or by the key of its lock.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,8 +10,12 @@ use std::time::Duration;
 use signal_hook::consts::SIGPIPE;
 use towpath::client::{self, Agent, Target, Token};
 use towpath::job::{exit_code, with_causes};
+#[cfg(feature = "redis")]
+use towpath::live::relay::Relayed;
 use towpath::live::{Seen, Watch, WatchError};
 use towpath::process::Status;
+#[cfg(feature = "redis")]
+use towpath::store::Key;
 use towpath::thread::Stop;
 
 use crate::cli::WatchArguments;
@@ -26,10 +31,55 @@ const QUIET: Duration = Duration::from_secs(45);
 /// How much is collected for one write, but for a longer piece of a line.
 const COLLECTED_BYTES: usize = 64 * 1024;
 
+/// A run that is followed, wherever it is.
+enum Follow {
+    Url(Watch),
+    #[cfg(feature = "redis")]
+    Key(Relayed),
+}
+
+/// Why it can't be followed: one line, and the code.
+struct Ended {
+    line: String,
+    code: u8,
+}
+
+impl Follow {
+    fn of(arguments: &WatchArguments) -> Result<Follow, String> {
+        #[cfg(feature = "redis")]
+        if !looks_like_a_url(&arguments.what) {
+            return relayed(arguments).map(Follow::Key);
+        }
+        let (agent, target) = reader(arguments)?;
+        Ok(Follow::Url(Watch::new(agent, &target, arguments.retry)))
+    }
+
+    fn is_next_here(&mut self) -> bool {
+        match self {
+            Follow::Url(watch) => watch.is_next_here(),
+            #[cfg(feature = "redis")]
+            Follow::Key(relayed) => relayed.is_next_here(),
+        }
+    }
+
+    fn next(&mut self, stop: &Stop) -> Result<Seen, Ended> {
+        match self {
+            Follow::Url(watch) => watch.next(stop).map_err(|error| {
+                let hint = if asks_for_token(&error) { "; give it a token with --token-file" } else { "" };
+                Ended { line: format!("{}{hint}", with_causes(&error)), code: code_of(&error) }
+            }),
+            #[cfg(feature = "redis")]
+            Follow::Key(relayed) => {
+                relayed.next(stop).map_err(|error| Ended { line: with_causes(&error), code: error.exit_code() })
+            }
+        }
+    }
+}
+
 pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
     voice::begin(arguments.verbose);
-    let (agent, target) = match reader(arguments) {
-        Ok(reader) => reader,
+    let mut watch = match Follow::of(arguments) {
+        Ok(watch) => watch,
         Err(line) => {
             voice::error(&line);
             return ExitCode::from(exit_code::USAGE);
@@ -37,7 +87,6 @@ pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
     };
     // What fails is seen when it is needed: the write then ends us.
     let _: io::Result<()> = outlive_file_limit();
-    let mut watch = Watch::new(agent, &target, arguments.retry);
     // A signal ends us by its default action: there is nothing to put in order.
     let stop = Stop::never();
     let mut print = match Print::new() {
@@ -69,22 +118,43 @@ pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
                 voice::note(&end.to_string());
                 return ExitCode::from(end.exit_code);
             }
-            Err(error) => {
-                let hint = if asks_for_token(&error) { "; give it a token with --token-file" } else { "" };
-                voice::error(&format!("{}{hint}", with_causes(&error)));
-                return ExitCode::from(code_of(&error));
+            Err(Ended { line, code }) => {
+                voice::error(&line);
+                return ExitCode::from(code);
             }
         }
     }
 }
 
+/// `unix:` is one, and no scheme of ours has less than `://`.
+#[cfg(feature = "redis")]
+fn looks_like_a_url(what: &str) -> bool {
+    what.contains("://") || what.starts_with("unix:")
+}
+
+#[cfg(feature = "redis")]
+fn relayed(arguments: &WatchArguments) -> Result<Relayed, String> {
+    let about = |error: &dyn std::error::Error| with_causes(error);
+    let key = Key::new(&arguments.what).map_err(|error| about(&error))?;
+    if arguments.store.store.is_none() {
+        return Err(format!("{key} is no URL, so it is a key: say with --store where its run is, or write http://"));
+    }
+    let store = arguments.store.url()?;
+    let relayed = Relayed::of(&store, &key, arguments.retry).map_err(|error| format!("--store: {}", about(&error)))?;
+    let relayed = relayed.wait(arguments.wait);
+    Ok(match arguments.tail {
+        Some(lines) => relayed.tail(lines),
+        None => relayed,
+    })
+}
+
 fn reader(arguments: &WatchArguments) -> Result<(Agent, Target), String> {
-    if arguments.url.starts_with("unix:") {
+    if arguments.what.starts_with("unix:") {
         return Err(
             "the URL: a Unix socket can't be watched; curl --unix-socket PATH http://localhost/log can".to_owned()
         );
     }
-    let target = Target::parse(&arguments.url).map_err(|error| format!("the URL: {error}"))?;
+    let target = Target::parse(&arguments.what).map_err(|error| format!("the URL: {error}"))?;
     let token = match &arguments.token_file {
         Some(path) => {
             let token = Token::in_file(path);

@@ -130,6 +130,15 @@ impl Words {
                 Err(why) => voice::error(&format!("can't ship {file} to {to}: {why}")),
             }
         }
+        #[cfg(all(feature = "http", feature = "redis"))]
+        if let Some(relay) = &outcome.relay {
+            let why = relay.error.as_ref().map_or(String::new(), |error| format!(" ({error})"));
+            if !relay.is_end_told {
+                voice::note(&format!("the relay couldn't be told the end; who follows it is cut{why}"));
+            } else if relay.lost_lines > 0 {
+                voice::note(&format!("the relay lacks {} lines{why}", relay.lost_lines));
+            }
+        }
         if outcome.undelivered {
             voice::note("the last of the output was left out: nobody took it");
         }

@@ -28,6 +28,10 @@ pub enum Why {
     Truncated,
     /// A file was put under the followed name, and was gone before it could be opened.
     CameAndWent,
+    /// What carries them to other hosts was slower than the stream, or away.
+    SlowRelay,
+    /// Somebody else said so, and not why.
+    Unknown,
     /// The run ended before all that was written was read: nobody took its output.
     NotRead,
 }
@@ -63,6 +67,15 @@ impl Missed {
     }
 }
 
+impl Why {
+    /// The reason that displays as these words.
+    #[cfg(all(feature = "http", feature = "redis"))]
+    pub(crate) fn of_words(words: &str) -> Why {
+        let all = [Why::SlowReader, Why::NotKept, Why::Truncated, Why::CameAndWent, Why::SlowRelay, Why::NotRead];
+        all.into_iter().find(|why| why.to_string() == words).unwrap_or(Why::Unknown)
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -70,6 +83,8 @@ impl fmt::Display for Why {
             Why::NotKept => "no longer kept",
             Why::Truncated => "file truncated",
             Why::CameAndWent => "a file came and went",
+            Why::SlowRelay => "the relay's store was too slow or away",
+            Why::Unknown => "unknown",
             Why::NotRead => "not read to the end",
         })
     }

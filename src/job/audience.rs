@@ -1,4 +1,4 @@
-//! Who is told of a run: a monitor by pings, and watchers by a live view.
+//! Who is told of a run: a monitor by pings, and watchers by a live view or a relay.
 //! Without the feature `http` there is nobody.
 
 #[cfg(feature = "http")]
@@ -23,7 +23,15 @@ use super::ping::Pings;
 use super::signals::Leaving;
 use super::spec::Job;
 #[cfg(feature = "http")]
-use crate::live::Record;
+use crate::flow::tail::DEFAULT_KEEP_BYTES;
+#[cfg(all(feature = "http", feature = "redis"))]
+use crate::live::relay::{Relay, Relaying};
+#[cfg(feature = "http")]
+use crate::live::{Broadcast, Record};
+
+/// How long the end of a run waits until the relay's store has it.
+#[cfg(all(feature = "http", feature = "redis"))]
+const RELAYED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The audience of one run.
 #[derive(Default)]
@@ -37,6 +45,10 @@ pub(super) struct Audience {
     patience: Duration,
     #[cfg(feature = "http")]
     served: Option<Served>,
+    #[cfg(all(feature = "http", feature = "redis"))]
+    relay: Option<Relay>,
+    #[cfg(all(feature = "http", feature = "redis"))]
+    relaying: Option<Relaying>,
     /// The lines on their way to watchers; the pump has it too.
     #[cfg(feature = "http")]
     feeding: Option<Feeding>,
@@ -69,6 +81,10 @@ impl Audience {
     /// a place that is ours.
     pub(super) fn prepare(&mut self, job: &mut Job) {
         self.bound = job.listen.take().map(Listen::bind);
+        #[cfg(feature = "redis")]
+        {
+            self.relay = job.relay.take();
+        }
         if job.once.as_ref().is_some_and(|once| !once.wait.is_zero()) {
             self.patience = ADDRESS_WITHIN;
         }
@@ -80,9 +96,43 @@ impl Audience {
             pings.start();
         }
         let sources = STREAMS.map(str::to_owned).to_vec();
-        let begun = self.bound.take().and_then(|bound| bound.begin(run_of(outcome), sources, self.patience));
-        (self.served, self.feeding) = begun.map(|(served, feed)| (served, Feeding::new(feed))).unzip();
+        let begun = self.bound.take().and_then(|bound| bound.begin(run_of(outcome), sources.clone(), self.patience));
+        let mut broadcast = begun.as_ref().map(|(served, _)| served.broadcast.clone());
+        let mut feed = None;
+        if let Some((served, of_served)) = begun {
+            (self.served, feed) = (Some(served), Some(of_served));
+        }
+        if broadcast.is_none() && self.wants_relay(outcome) {
+            let (of_relay, to_relay) = Broadcast::new(run_of(outcome), sources, DEFAULT_KEEP_BYTES);
+            (broadcast, feed) = (Some(of_relay), Some(to_relay));
+        }
+        self.begin_relay(broadcast.as_ref(), outcome);
+        self.feeding = feed.map(Feeding::new);
     }
+
+    /// Whether its lines go to a relay. Without its lock a run has no fence, and no stream.
+    #[cfg(feature = "redis")]
+    fn wants_relay(&self, outcome: &Outcome) -> bool {
+        self.relay.is_some() && outcome.fence.is_some()
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn wants_relay(&self, _outcome: &Outcome) -> bool {
+        false
+    }
+
+    #[cfg(feature = "redis")]
+    fn begin_relay(&mut self, broadcast: Option<&Broadcast>, outcome: &Outcome) {
+        let Some((relay, broadcast)) = self.relay.take().zip(broadcast) else { return };
+        let (Some(fence), ttl) = (outcome.fence, outcome.ttl.unwrap_or(Duration::from_secs(30))) else { return };
+        match relay.begin(fence, ttl, broadcast) {
+            Ok(relaying) => self.relaying = Some(relaying),
+            Err(error) => log::warn!("the run isn't relayed: no thread: {error}"),
+        }
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn begin_relay(&mut self, _broadcast: Option<&Broadcast>, _outcome: &Outcome) {}
 
     /// Where the run can be watched, or will be.
     pub(super) fn url(&self) -> Option<String> {
@@ -116,6 +166,10 @@ impl Audience {
         let is_silent = matches!(outcome.verdict, Verdict::Held(_) | Verdict::Skipped(_) | Verdict::Interrupted(_));
         if let Some(pings) = self.pings.take().filter(|_| !is_silent) {
             outcome.pings = Some(pings.finish(outcome.success()));
+        }
+        #[cfg(feature = "redis")]
+        if let Some(relaying) = self.relaying.take() {
+            outcome.relay = Some(relaying.finish(RELAYED_WITHIN));
         }
     }
 

@@ -9,6 +9,8 @@ use super::output::Tally;
 use super::ping::PingTally;
 #[cfg(all(feature = "form", feature = "http"))]
 use super::ship::Shipping;
+#[cfg(all(feature = "http", feature = "redis"))]
+use crate::live::relay::RelayTally;
 use crate::lock;
 use crate::process::Status;
 use crate::store::{Holder, Loss};
@@ -144,6 +146,9 @@ pub struct Outcome {
     /// The pings, if there were to be any.
     #[cfg(feature = "http")]
     pub pings: Option<PingTally>,
+    /// What became of the relay, if there was one.
+    #[cfg(all(feature = "http", feature = "redis"))]
+    pub relay: Option<RelayTally>,
     /// What became of the files that were to be sent away; empty if the command
     /// didn't succeed.
     #[cfg(all(feature = "form", feature = "http"))]

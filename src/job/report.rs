@@ -77,6 +77,8 @@ pub(super) fn to_json(outcome: &Outcome, busy: u8) -> Value {
     }
     #[cfg(feature = "http")]
     report.insert("ping".into(), pings_of(outcome));
+    #[cfg(all(feature = "http", feature = "redis"))]
+    report.insert("relay".into(), relay_of(outcome));
     #[cfg(all(feature = "form", feature = "http"))]
     report.insert("shipped".into(), outcome.shipped.iter().map(shipping_of).collect());
     Value::Object(report)
@@ -140,6 +142,14 @@ fn pings_of(outcome: &Outcome) -> Value {
         Some(Err(error)) => error.clone().into(),
     };
     outcome.pings.as_ref().map_or(Value::Null, |pings| json!({ "start": one(&pings.start), "end": one(&pings.end) }))
+}
+
+#[cfg(all(feature = "http", feature = "redis"))]
+fn relay_of(outcome: &Outcome) -> Value {
+    outcome.relay.as_ref().map_or(
+        Value::Null,
+        |relay| json!({ "end_told": relay.is_end_told, "lost_lines": relay.lost_lines, "error": relay.error }),
+    )
 }
 
 fn holder_of(verdict: &Verdict) -> Value {

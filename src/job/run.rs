@@ -348,6 +348,8 @@ pub(super) fn begin(job: &Job) -> Outcome {
         release_error: None,
         #[cfg(feature = "http")]
         pings: None,
+        #[cfg(all(feature = "http", feature = "redis"))]
+        relay: None,
         #[cfg(all(feature = "form", feature = "http"))]
         shipped: Vec::new(),
         report_error: None,

@@ -13,6 +13,8 @@ use super::ping::PingTo;
 use super::ship::Ship;
 use super::unfit::Unfit;
 use crate::flow::Filter;
+#[cfg(all(feature = "http", feature = "redis"))]
+use crate::live::relay::Relay;
 use crate::lock::{Locks, Request};
 use crate::store::StoreUrl;
 
@@ -62,6 +64,8 @@ pub struct Job {
     pub(super) ping: Option<PingTo>,
     #[cfg(feature = "http")]
     pub(super) listen: Option<Listen>,
+    #[cfg(all(feature = "http", feature = "redis"))]
+    pub(super) relay: Option<Relay>,
     #[cfg(all(feature = "form", feature = "http"))]
     pub(super) ships: Vec<Ship>,
     pub(super) report: Option<PathBuf>,
@@ -89,6 +93,8 @@ impl Job {
             ping: None,
             #[cfg(feature = "http")]
             listen: None,
+            #[cfg(all(feature = "http", feature = "redis"))]
+            relay: None,
             #[cfg(all(feature = "form", feature = "http"))]
             ships: Vec::new(),
             report: None,
@@ -211,6 +217,15 @@ impl Job {
     #[cfg(all(feature = "form", feature = "http"))]
     pub fn ship(mut self, ship: Ship) -> Job {
         self.ships.push(ship);
+        self
+    }
+
+    /// Writes the run's lines beside its lock, for who follows it from other
+    /// hosts: see [`live::relay`](crate::live::relay). Nothing of it slows the run or
+    /// changes its outcome. Without a lock nothing is relayed.
+    #[cfg(all(feature = "http", feature = "redis"))]
+    pub fn relay(mut self, relay: Relay) -> Job {
+        self.relay = Some(relay);
         self
     }
 

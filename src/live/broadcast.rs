@@ -89,6 +89,13 @@ impl Broadcast {
         self.shared.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What it consists of, for who carries it elsewhere: the run, the names of
+    /// the lines' tags, the lines.
+    #[cfg(feature = "redis")]
+    pub(super) fn parts(&self) -> (&Run, &[String], &Tail<Record>) {
+        (&self.shared.run, &self.shared.sources, &self.shared.tail)
+    }
+
     /// Which run it is.
     pub fn run(&self) -> &Run {
         &self.shared.run

@@ -8,6 +8,9 @@
 //!
 //! [`Watch`] is the reader: it reconnects, resumes, and ends with the run's own
 //! end, and never goes on into another run.
+//!
+//! With the feature `redis`, [`relay`] is the same by way of the lock's store: any
+//! host that reaches it can follow a run, by the lock's key alone.
 
 mod broadcast;
 mod events;
@@ -15,6 +18,8 @@ mod parked;
 mod plain;
 mod query;
 mod record;
+#[cfg(feature = "redis")]
+pub mod relay;
 mod sse;
 mod watch;
 

@@ -28,6 +28,8 @@ pub use key::{InvalidKey, Key};
 pub use record::Record;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+#[cfg(all(feature = "http", feature = "redis"))]
+pub(crate) use redis::key_beside;
 #[cfg(feature = "redis")]
 pub(crate) use redis::{Servers, random_id};
 #[cfg(feature = "redis")]

@@ -26,6 +26,8 @@ mod memory;
 mod output;
 mod programs;
 mod readers;
+#[cfg(all(feature = "http", feature = "redis"))]
+mod relay;
 mod send;
 mod size;
 mod start;
@@ -61,6 +63,8 @@ fn main() {
     comparisons.extend(docker::comparisons(effort));
     #[cfg(feature = "redis")]
     comparisons.extend(lock::comparisons(effort));
+    #[cfg(all(feature = "http", feature = "redis"))]
+    comparisons.extend(relay::comparisons(effort));
     comparisons.extend(size::comparisons(effort));
     comparisons.retain(|comparison| comparison.is_named_by(&names));
 

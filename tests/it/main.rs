@@ -96,6 +96,8 @@ mod redis_nodes;
 mod redis_store;
 #[cfg(feature = "redis")]
 mod redis_torture;
+#[cfg(all(feature = "http", feature = "redis"))]
+mod relay;
 mod run_bad_input;
 mod run_config;
 mod run_cron;

@@ -52,9 +52,12 @@ Examples:
   towpath watch http://127.0.0.1:8080
   towpath watch --token-file /etc/towpath.token https://web1.example.org:8443
 
+  From any host, a run of towpath run --once backup --relay:
+  towpath watch --store redis://db1 backup
+
 The run's lines go to the streams they came from, gaps and lost connections are
 told on standard error. Exit codes: the run's own; 76 it was cut for good, or
-another run is there now; 69 it can't be reached.";
+another run is there now; 69 it can't be reached, or no run of the key is there.";
 
 /// How a live view is served, for every command with `--listen`.
 #[cfg(feature = "http")]
@@ -123,10 +126,17 @@ pub(crate) struct LogsArguments {
     #[cfg(feature = "docker")]
     #[arg(long, value_name = "NAME", action = ArgAction::Append, help_heading = "Sources")]
     pub(crate) docker: Vec<String>,
+    /// The run with this key, of towpath run --relay, instead of any other source
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "KEY", help_heading = "Sources")]
+    pub(crate) relay: Option<String>,
+    #[cfg(feature = "redis")]
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
     /// Go on at the files' ends, by their names, through rotation
     #[arg(short, long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Sources")]
     pub(crate) follow: bool,
-    /// Start with the last N lines of each file
+    /// Start with the last N lines of each file, or of the relayed run
     #[arg(long, value_name = "N", help_heading = "Sources")]
     pub(crate) tail: Option<u64>,
     /// From TERM to KILL for the command
@@ -157,9 +167,21 @@ pub(crate) struct LogsArguments {
 #[cfg(feature = "http")]
 #[derive(Args)]
 pub(crate) struct WatchArguments {
-    /// Where the run is: what its --listen told, http:// or https://
-    #[arg(value_name = "URL")]
-    pub(crate) url: String,
+    /// Where the run is: what its --listen told, http:// or https://; or the key of
+    /// a run with --relay
+    #[arg(value_name = "URL|KEY")]
+    pub(crate) what: String,
+    #[cfg(feature = "redis")]
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    /// Of a key: wait so long for a run that goes on
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    pub(crate) wait: Duration,
+    /// Of a key: start with the last N lines
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "N")]
+    pub(crate) tail: Option<u64>,
     /// Try again for so long when the connection is lost
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     pub(crate) retry: Duration,
@@ -241,6 +263,15 @@ pub(crate) struct RunArguments {
     #[cfg(feature = "http")]
     #[command(flatten)]
     pub(crate) live: ListenArguments,
+
+    /// Write the lines to the store beside the lock, for towpath watch KEY on any host
+    #[cfg(all(feature = "http", feature = "redis"))]
+    #[arg(long, action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), help_heading = "Live view")]
+    pub(crate) relay: bool,
+    /// Keep so much of the output there
+    #[cfg(all(feature = "http", feature = "redis"))]
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = parse_bytes, help_heading = "Live view")]
+    pub(crate) relay_keep: usize,
 
     /// Write how the run ended to a file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Telling others")]

@@ -53,7 +53,7 @@ pub(crate) enum Subcommand {
     /// Follow a run from anywhere to its end, and exit with its code
     #[cfg(feature = "http")]
     #[command(after_help = WATCH_EXAMPLES)]
-    Watch(WatchArguments),
+    Watch(Box<WatchArguments>),
     /// Fetch a file, or the files of a form, and go on where it was cut
     #[cfg(all(feature = "form", feature = "http"))]
     #[command(after_help = crate::get::EXAMPLES)]
@@ -162,9 +162,13 @@ fn has_variables(command: &clap::Command) -> bool {
 /// `TOWPATH_FENCE` is no permission; and what one deadline alone is about.
 const NO_VARIABLES: [&str; 8] = ["help", "version", "yes", "fence", "in", "at", "payload", "failed"];
 
-/// `--hold-at-least` is `TOWPATH_HOLD_AT_LEAST`.
+/// `--hold-at-least` is `TOWPATH_HOLD_AT_LEAST`. Of the two `--relay`, `TOWPATH_RELAY`
+/// is the one of runs; that of logs names a key.
 fn variable_of(argument: &clap::Arg) -> Option<String> {
     let long = argument.get_long().filter(|long| !NO_VARIABLES.contains(long))?;
+    if long == "relay" && argument.get_action().takes_values() {
+        return None;
+    }
     Some(format!("TOWPATH_{}", long.to_uppercase().replace('-', "_")))
 }
 
@@ -204,7 +208,11 @@ const NEEDED: [(&[&str], &str, &[&str]); 6] = [
             "image_cpus",
         ],
     ),
-    (&["once"], "--once KEY", &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit"]),
+    (
+        &["once"],
+        "--once KEY",
+        &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit", "relay", "relay_keep"],
+    ),
     (&["store"], "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
     (&["ping", "ship"], "--ping URL or --ship FILE=URL", &["ca"]),
     (&["ship"], "--ship FILE=URL", &["ship_token_file"]),

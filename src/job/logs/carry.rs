@@ -159,7 +159,10 @@ impl Carrier {
 
     fn end(&mut self, source: usize) {
         self.alive -= 1;
-        self.release(self.alive > 0);
+        // Another's line without an end may be the last yet.
+        if self.alive == 0 || self.held.as_ref().is_some_and(|(held, _)| *held == source) {
+            self.release(self.alive > 0);
+        }
         if let Some(mut sieve) = self.sieves[source].take() {
             let mut passed = Vec::new();
             sieve.finish(|run| passed.extend_from_slice(run));

@@ -185,7 +185,7 @@ fn start_command(
 }
 
 /// What the thread that carried the lines has to say; it has ended.
-fn take_carried(carrying: Carrying, end: &mut LogsEnd) {
+pub(super) fn take_carried(carrying: Carrying, end: &mut LogsEnd) {
     match carrying.join() {
         Ok(Ok(carried)) => {
             end.failed = carried.failed;

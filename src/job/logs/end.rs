@@ -10,6 +10,8 @@ use super::super::listen::end_here;
 use super::super::outcome::code_of_not_started;
 use super::super::output::PrintTally;
 use crate::live::End;
+#[cfg(feature = "redis")]
+use crate::live::relay::RelayError;
 use crate::process::Status;
 use crate::thread::ESSENTIAL_EXIT_CODE;
 
@@ -46,6 +48,9 @@ pub struct LogsEnd {
     pub undelivered: bool,
     /// Lines of more than 64 KiB, judged by their beginning.
     pub long_lines: u64,
+    /// How the relayed run ended that was read, if one was; else why its end isn't known.
+    #[cfg(feature = "redis")]
+    pub relayed: Option<Result<End, RelayError>>,
     /// The thread that carried the lines panicked; the log has its evidence.
     pub thread_died: bool,
 }
@@ -70,12 +75,23 @@ impl LogsEnd {
         if self.unwanted {
             return Status::Signaled(SIGPIPE).code();
         }
-        match self.status.map_or(0, Status::code) {
+        match self.code_of_run() {
             0 if !self.failed.is_empty() => exit_code::INTERNAL,
             0 if self.undelivered || self.unprinted().is_some() => exit_code::FILE,
             0 if self.status.is_none() => self.asked_by.map_or(0, |signal| Status::Signaled(signal).code()),
             code => code,
         }
+    }
+
+    /// Of the command, or of the relayed run.
+    fn code_of_run(&self) -> u8 {
+        #[cfg(feature = "redis")]
+        match &self.relayed {
+            Some(Ok(end)) => return end.exit_code,
+            Some(Err(RelayError::Stopped)) | None => {}
+            Some(Err(error)) => return error.exit_code(),
+        }
+        self.status.map_or(0, Status::code)
     }
 
     /// Why lines couldn't be printed, unless their reader had enough.

@@ -16,6 +16,8 @@ mod carry;
 mod container;
 mod course;
 mod end;
+#[cfg(feature = "redis")]
+mod relayed;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -37,6 +37,8 @@ use names::Names;
 use nodes::{Nodes, PATIENCE, holder};
 use script::{Answer, Ask};
 
+#[cfg(feature = "http")]
+pub(crate) use names::key_beside;
 pub(crate) use nodes::random_value as random_id;
 pub(crate) use servers::Servers;
 

@@ -44,6 +44,13 @@ impl Names {
     }
 }
 
+/// The name of something else of ours that is kept in the slot of a lock; no two
+/// locks share one.
+#[cfg(feature = "http")]
+pub(crate) fn key_beside(key: &Key, what: &str) -> String {
+    format!("towpath:{what}:{}", tagged(key.as_str(), slot_of(key.as_str())))
+}
+
 /// The slot of a key: CRC16 of its hash tag, or of all of it (Redis Cluster
 /// specification, "Hash tags").
 pub(super) fn slot_of(key: impl AsRef<[u8]>) -> u16 {

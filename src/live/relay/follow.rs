@@ -1,0 +1,461 @@
+//! The reader's side: a run followed through Redis, to its proven end.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use redis::{RedisResult, Value};
+
+use super::super::record::{End, Run};
+use super::super::watch::Seen;
+use super::beat_every;
+use super::entry::{Entry, Fields, Part, has_end, unpack};
+use super::keys::Keys;
+use crate::clock::Moment;
+use crate::flow::{Missed, Why};
+use crate::store::{Error, Key, Servers, StoreUrl};
+use crate::thread::Stop;
+
+/// How long a read waits for the next entry before it is looked whether the writer lives.
+const BLOCK: Duration = Duration::from_millis(500);
+
+/// How long a question may take in all, that wait included.
+const WITHIN: Duration = Duration::from_secs(3);
+
+/// Entries a read: of up to 256 KiB each.
+const ENTRIES: usize = 16;
+
+/// Between two looks for a run that isn't there yet, and for a store that is away:
+/// nobody tells of either.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// A doubt is believed after at most so long.
+const LONGEST_DOUBT: Duration = Duration::from_secs(5);
+
+/// Why a run can't be followed any further, or at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The store can't be asked, for as long as patience lasts, or it refuses.
+    #[error("the run {key} can't be followed; it may go on")]
+    Unreachable {
+        /// The lock's key.
+        key: Key,
+        /// Whether something of the run was seen before.
+        seen: bool,
+        /// What the store said last.
+        source: Error,
+    },
+    /// There is no run to follow.
+    #[error("no run of {key} {what} in {store}; look whether it runs with --relay")]
+    NoRun {
+        /// The lock's key.
+        key: Key,
+        /// The store, without its secrets.
+        store: String,
+        /// What it isn't: relayed, or going on.
+        what: &'static str,
+    },
+    /// Its lines ended without its end.
+    #[error("the run {key} was cut: {why}")]
+    Cut {
+        /// The lock's key.
+        key: Key,
+        /// How that is known.
+        why: &'static str,
+    },
+    /// What is there is no run of ours.
+    #[error("what the store has of the run {key} is no relay: {what}")]
+    Garbled {
+        /// The lock's key.
+        key: Key,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// It was stopped.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl RelayError {
+    /// What who follows it exits with: 69 where nothing was there, 76 where it was cut.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RelayError::Unreachable { seen: false, .. } | RelayError::NoRun { .. } => 69,
+            _ => 76,
+        }
+    }
+}
+
+/// What is seen of a run, as it was fed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Which run it is, and its sources: first, and once.
+    Run(Run, Vec<String>),
+    /// A line, or a piece of one.
+    Piece { tag: u8, start: bool, end: bool, bytes: Vec<u8> },
+    /// Lines that are missing.
+    Gap(Missed),
+    /// The store was lost; the next call goes on when it is back.
+    Lost(String),
+    /// The end, the last of it.
+    End(End),
+}
+
+/// A reader of the last run of one lock.
+#[derive(Debug)]
+pub struct Relayed {
+    servers: Servers,
+    key: Key,
+    keys: Keys,
+    patience: Duration,
+    wait: Duration,
+    tail: Option<u64>,
+    begun: Option<Begun>,
+    /// Of the last entry, and of the last piece, that were taken in.
+    number: u64,
+    seq: u64,
+    /// A new reader isn't told of the lines before the tail it asked for.
+    skip_lines: u64,
+    ahead: VecDeque<Sight>,
+    failing_since: Option<Moment>,
+    doubt_since: Option<Moment>,
+}
+
+/// The run that is followed.
+#[derive(Clone, Debug)]
+struct Begun {
+    run: Run,
+    sources: Vec<String>,
+    fence: String,
+    stream: String,
+    doubt: Duration,
+}
+
+/// What the store says of the last run.
+struct Look {
+    begun: Option<Begun>,
+    is_alive: bool,
+}
+
+impl Relayed {
+    /// A reader of the run that `run --once KEY --relay` wrote to this store: the
+    /// last one, from its first line that is kept. A store that fails is asked again
+    /// for `patience`.
+    ///
+    /// # Errors
+    /// [`Error::is_unfit`] for a store that has no relays; [`Error::is_unreachable`]
+    /// if a file that it is opened with can't be read.
+    pub fn of(store: &StoreUrl, key: &Key, patience: Duration) -> Result<Relayed, Error> {
+        Ok(Relayed {
+            servers: Servers::open(store, "a relay")?,
+            key: key.clone(),
+            keys: Keys::of(key),
+            patience,
+            wait: Duration::ZERO,
+            tail: None,
+            begun: None,
+            number: 0,
+            seq: 0,
+            skip_lines: 0,
+            ahead: VecDeque::new(),
+            failing_since: None,
+            doubt_since: None,
+        })
+    }
+
+    /// Waits so long for the next run, if there is none or the last one has ended.
+    /// Defaults to zero, which takes the last one as it is.
+    pub fn wait(mut self, wait: Duration) -> Relayed {
+        self.wait = wait;
+        self
+    }
+
+    /// Begins with the last so many lines. Defaults to all that are kept.
+    pub fn tail(mut self, lines: u64) -> Relayed {
+        self.tail = Some(lines);
+        self
+    }
+
+    /// The next thing seen. Blocks until there is one; `stop` ends it within a
+    /// second, or within three where the store hangs.
+    ///
+    /// # Errors
+    /// See [`RelayError`]; none of them is the end of the run.
+    pub fn next(&mut self, stop: &Stop) -> Result<Seen, RelayError> {
+        let sources = |relayed: &Relayed, tag: u8| {
+            relayed.begun.as_ref().and_then(|begun| begun.sources.get(usize::from(tag)).cloned())
+        };
+        Ok(match self.next_sight(stop)? {
+            Sight::Run(run, _) => Seen::Run(run),
+            Sight::Piece { tag, bytes, .. } => Seen::Line { bytes, stream: sources(self, tag) },
+            Sight::Gap(missed) => Seen::Gap(Missed::words(missed.lines, missed.bytes, &missed.why)),
+            Sight::Lost(why) => Seen::Lost(why),
+            Sight::End(end) => Seen::End(end),
+        })
+    }
+
+    /// Whether the next thing is here already, so that [`next`](Relayed::next)
+    /// won't block.
+    pub fn is_next_here(&mut self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// As [`next`](Relayed::next), for who feeds it on.
+    pub(crate) fn next_sight(&mut self, stop: &Stop) -> Result<Sight, RelayError> {
+        loop {
+            if let Some(sight) = self.ahead.pop_front() {
+                return Ok(sight);
+            }
+            if stop.is_set() {
+                return Err(RelayError::Stopped);
+            }
+            let Some(begun) = self.begun.clone() else {
+                self.find(stop)?;
+                continue;
+            };
+            let read = self.read(&begun.stream);
+            let entries = match self.answered(read, stop)? {
+                Ok(entries) => entries,
+                Err(Some(lost)) => return Ok(lost),
+                Err(None) => continue,
+            };
+            if entries.is_empty() {
+                let look = self.look();
+                if let Ok(look) = self.answered(look, stop)? {
+                    self.judge(&begun, &look)?;
+                }
+                continue;
+            }
+            self.doubt_since = None;
+            for (number, fields) in entries {
+                self.take_in(number, fields, &begun.run.run)?;
+            }
+        }
+    }
+
+    /// Finds the run to follow, and where to begin.
+    fn find(&mut self, stop: &Stop) -> Result<(), RelayError> {
+        let until = Moment::now() + self.wait;
+        // The run that was over before we came isn't the one that is waited for.
+        let mut past: Option<String> = None;
+        let mut is_first = true;
+        loop {
+            let look = self.look();
+            let found = match self.answered(look, stop)? {
+                Ok(look) => look,
+                // Nothing was there yet to be lost.
+                Err(_) => continue,
+            };
+            let what = match found.begun {
+                Some(begun) if past.as_ref() == Some(&begun.fence) => "goes on",
+                Some(begun) => {
+                    // One that came since is ours, however short it was.
+                    let only_alive = is_first && !self.wait.is_zero();
+                    if self.start(begun.clone(), found.is_alive, only_alive, stop)? {
+                        return Ok(());
+                    }
+                    past = Some(begun.fence);
+                    "goes on"
+                }
+                None => "is relayed",
+            };
+            is_first = false;
+            if until.has_passed() {
+                let store = self.servers.name().to_owned();
+                return Err(RelayError::NoRun { key: self.key.clone(), store, what });
+            }
+            if stop.sleep(LOOK_AGAIN.min(until.remaining())).is_break() {
+                return Err(RelayError::Stopped);
+            }
+        }
+    }
+
+    /// Begins with this run, unless it is over and only one that goes on is wanted.
+    fn start(&mut self, begun: Begun, is_alive: bool, only_alive: bool, stop: &Stop) -> Result<bool, RelayError> {
+        let wanted = self.tail.unwrap_or(u64::MAX);
+        let (mut newest, mut lines, mut before) = (true, 0, "+".to_owned());
+        let (mut number, mut seq, mut skip) = (0, 0, 0);
+        // Without a tail only the newest entry is looked at: whether it is the end.
+        while lines < wanted && (newest || self.tail.is_some()) {
+            let page = self.page(&begun.stream, &before, if newest { 1 } else { ENTRIES });
+            let page = match self.answered(page, stop)? {
+                Ok(page) => page,
+                Err(_) => continue,
+            };
+            if newest && only_alive && (!is_alive || page.first().is_some_and(|(_, fields)| has_end(fields))) {
+                return Ok(false);
+            }
+            newest = false;
+            let Some((oldest, _)) = page.last() else { break };
+            before = format!("({oldest}-0");
+            for (at, fields) in page {
+                let entry = self.entry(fields)?;
+                lines += lines_of(&entry);
+                (number, seq) = (at.saturating_sub(1), entry.seqs.0);
+                if lines >= wanted {
+                    skip = lines - wanted;
+                    break;
+                }
+            }
+        }
+        if self.tail.is_some() {
+            // Less than was asked for may be all there ever was: then nothing is missing.
+            let all_there = lines < wanted && number == 0;
+            (self.number, self.seq, self.skip_lines) = if all_there { (0, 0, 0) } else { (number, seq, skip) };
+        }
+        self.ahead.push_back(Sight::Run(begun.run.clone(), begun.sources.clone()));
+        self.begun = Some(begun);
+        Ok(true)
+    }
+
+    /// Takes in one entry: what lies between it and the last one is missing.
+    fn take_in(&mut self, number: u64, fields: Fields, run: &str) -> Result<(), RelayError> {
+        let entry = self.entry(fields)?;
+        self.number = number;
+        if let Some(lines) = entry.seqs.0.checked_sub(self.seq).filter(|lines| *lines > 0) {
+            let missed = Missed { lines: Some(lines), bytes: None, why: Why::NotKept };
+            self.ahead.push_back(Sight::Gap(missed));
+        }
+        for part in entry.parts {
+            match part {
+                Part::Piece { end, .. } if self.skip_lines > 0 => self.skip_lines -= u64::from(end),
+                Part::Piece { tag, start, end, bytes, .. } => {
+                    self.ahead.push_back(Sight::Piece { tag, start, end, bytes });
+                }
+                Part::Gap(missed) => self.ahead.push_back(Sight::Gap(missed)),
+                Part::End(end) if end.run == run => self.ahead.push_back(Sight::End(end)),
+                Part::End(_) => return Err(self.garbled("another run's end")),
+                Part::Cut => return Err(self.cut("its towpath gave it up")),
+            }
+        }
+        self.seq = entry.seqs.1;
+        Ok(())
+    }
+
+    /// Whether the writer may still write; doubts are believed after a while.
+    fn judge(&mut self, begun: &Begun, look: &Look) -> Result<(), RelayError> {
+        let is_last = look.begun.as_ref().is_some_and(|last| last.fence == begun.fence);
+        if is_last && look.is_alive {
+            self.doubt_since = None;
+            return Ok(());
+        }
+        // Its writer may be about to come back to a store that was away.
+        let since = *self.doubt_since.get_or_insert_with(Moment::now);
+        if since.elapsed() < begun.doubt {
+            return Ok(());
+        }
+        Err(self.cut(match &look.begun {
+            Some(_) if !is_last => "another run has begun, and its end was not told",
+            Some(_) => "its towpath died, or lost the store, before it told the end",
+            None => "the store lost it",
+        }))
+    }
+
+    fn look(&mut self) -> Result<Look, Error> {
+        let keys = &self.keys;
+        let (last, alive): (Vec<Option<String>>, Option<String>) =
+            self.servers.ask(keys.last.as_bytes(), WITHIN, |connection| {
+                let last = redis::cmd("HMGET").arg(&keys.last).arg(&["fence", "run", "stream"]).query(connection)?;
+                Ok((last, redis::cmd("GET").arg(&keys.alive).query(connection)?))
+            })?;
+        let [Some(fence), Some(run), Some(stream)] = last.as_slice() else {
+            return Ok(Look { begun: None, is_alive: false });
+        };
+        let begun = Begun::read(fence, run, stream);
+        Ok(Look { is_alive: alive.as_ref() == Some(fence), begun })
+    }
+
+    /// What comes next, or nothing if nothing comes for a while.
+    fn read(&mut self, stream: &str) -> Result<Vec<(u64, Fields)>, Error> {
+        let (block, after) = (u64::try_from(BLOCK.as_millis()).unwrap_or(1), format!("{}-0", self.number));
+        self.servers.ask(self.keys.last.as_bytes(), WITHIN, |connection| {
+            let mut ask = redis::cmd("XREAD");
+            ask.arg("COUNT").arg(ENTRIES).arg("BLOCK").arg(block).arg("STREAMS").arg(stream).arg(&after);
+            let streams: Option<Vec<Vec<Value>>> = ask.query(connection)?;
+            let entries = streams.and_then(|streams| streams.into_iter().next()).and_then(|mut stream| stream.pop());
+            entries.map_or(Ok(Vec::new()), entries_of)
+        })
+    }
+
+    /// Some entries before one, the newest first.
+    fn page(&mut self, stream: &str, before: &str, count: usize) -> Result<Vec<(u64, Fields)>, Error> {
+        self.servers.ask(self.keys.last.as_bytes(), WITHIN, |connection| {
+            let mut ask = redis::cmd("XREVRANGE");
+            ask.arg(stream).arg(before).arg("-").arg("COUNT").arg(count);
+            entries_of(ask.query(connection)?)
+        })
+    }
+
+    /// A store's answer; or what is to be told of a failure, once, after a pause.
+    fn answered<T>(&mut self, answer: Result<T, Error>, stop: &Stop) -> Result<Result<T, Option<Sight>>, RelayError> {
+        let error = match answer {
+            Ok(answer) => {
+                self.failing_since = None;
+                return Ok(Ok(answer));
+            }
+            Err(error) => error,
+        };
+        let is_news = self.failing_since.is_none() && self.begun.is_some();
+        let since = *self.failing_since.get_or_insert_with(Moment::now);
+        // Of a writer nothing is known while the store is away.
+        self.doubt_since = None;
+        if !error.may_pass() || since.elapsed() > self.patience {
+            let (key, seen) = (self.key.clone(), self.begun.is_some());
+            return Err(RelayError::Unreachable { key, seen, source: error });
+        }
+        if stop.sleep(LOOK_AGAIN).is_break() {
+            return Err(RelayError::Stopped);
+        }
+        Ok(Err(is_news.then(|| Sight::Lost(error.to_string()))))
+    }
+
+    fn entry(&self, fields: Fields) -> Result<Entry, RelayError> {
+        unpack(fields).map_err(|what| self.garbled(what))
+    }
+
+    fn garbled(&self, what: &'static str) -> RelayError {
+        RelayError::Garbled { key: self.key.clone(), what }
+    }
+
+    fn cut(&self, why: &'static str) -> RelayError {
+        RelayError::Cut { key: self.key.clone(), why }
+    }
+}
+
+impl Begun {
+    fn read(fence: &str, run: &str, stream: &str) -> Option<Begun> {
+        let told: serde_json::Value = serde_json::from_str(run).ok()?;
+        let ttl = Duration::from_millis(told.get("ttl_ms")?.as_u64()?);
+        let names = told.get("sources")?.as_array()?;
+        Some(Begun {
+            run: Run::from_json(&told)?,
+            sources: names.iter().map(|name| name.as_str().unwrap_or_default().to_owned()).collect(),
+            fence: fence.to_owned(),
+            stream: stream.to_owned(),
+            doubt: beat_every(ttl).min(LONGEST_DOUBT),
+        })
+    }
+}
+
+fn lines_of(entry: &Entry) -> u64 {
+    entry.parts.iter().filter(|part| matches!(part, Part::Piece { end: true, .. })).count() as u64
+}
+
+/// Entries as XREAD and XREVRANGE have them: an id `NUMBER-0`, and its fields.
+fn entries_of(entries: Value) -> RedisResult<Vec<(u64, Fields)>> {
+    let rows: Vec<Vec<Value>> = redis::from_redis_value(entries)?;
+    let mut read = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Ok([id, fields]) = <[Value; 2]>::try_from(row) else { continue };
+        let id: String = redis::from_redis_value(id)?;
+        // An id of another form is no entry of ours: it is seen to be none.
+        let number = id.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        let mut fields = redis::from_redis_value::<Vec<Vec<u8>>>(fields)?.into_iter();
+        let mut pairs = Vec::new();
+        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+            pairs.push((name, value));
+        }
+        read.push((number, pairs));
+    }
+    Ok(read)
+}
