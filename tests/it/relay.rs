@@ -160,6 +160,42 @@ fn a_writer_whose_lock_went_to_another_writes_no_more() {
 }
 
 #[test]
+fn what_the_store_no_longer_has_is_a_gap_and_not_a_jump() {
+    if skipped("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let stage = Stage::on(server.url());
+    let run = stage.start(&[], "echo one; await a; echo two; await b; echo three; exit 3");
+    let watch = stage.watch_next();
+    for (line, file) in [("one\n", "a"), ("two\n", "b")] {
+        watch.wait_out(line);
+        stage.scene.touch(file);
+    }
+    run.finish().assert_code(3);
+    let stream = server.cli(&["HGET", LAST, "stream"]);
+    server.cli(&["XDEL", &stream, "2-0"]);
+    assert_seen(&watch.finish(), 3, "one\ntwo\nthree\n");
+    let late = stage.watch(&[]).finish();
+    assert_seen(&late, 3, "one\nthree\n");
+    late.assert_one_line(&["gap: 1 lines, unknown bytes lost (no longer kept)"]);
+
+    // Of a long one the newest lines are kept, within the budget.
+    stage.start(&["--relay-keep", "256KiB"], "seq 1 300000").finish().assert_code(0);
+    let stream = server.cli(&["HGET", LAST, "stream"]);
+    let bytes: u64 = server.cli(&["MEMORY", "USAGE", &stream, "SAMPLES", "0"]).parse().unwrap();
+    assert!(bytes < 1 << 20, "{bytes}");
+    let late = stage.watch(&[]).finish();
+    assert!(late.assert_code(0).out().ends_with("\n300000\n"), "{}", late.err());
+    let (seen, missed) = (late.out().lines().count() as u64, lines_missed(&late));
+    assert!(missed > 0 && seen + missed == 300_000, "{seen} {missed}");
+    assert_eq!(stage.watch(&["--tail", "2"]).finish().assert_code(0).out(), "299999\n300000\n");
+    let lacking = stage.watch(&["--tail", "299999"]).finish();
+    assert_eq!(lines_missed(&lacking), missed - 1, "{}", lacking.err());
+    assert_eq!(stage.watch(&["--tail", "0"]).finish().assert_code(0).out(), "");
+}
+
+#[test]
 fn a_frozen_server_slows_no_run_and_what_is_lost_is_a_gap() {
     if skipped("redis") {
         return;

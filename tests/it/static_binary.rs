@@ -89,6 +89,11 @@ fn a_release_build_takes_every_commands_own_flags() {
     assert_ended(&ran, 125);
     assert!(text(&ran.stderr).contains("/none"), "{ran:?}");
     assert_ended(&root.run(&["/towpath", "docker", "stop", "--dry-run", "x"]), 2);
+    let relayed = ["--store", "redis://127.0.0.1:1", "--retry", "0s", "--wait", "0s", "--tail", "1", "demo"];
+    assert_ended(&root.run(&[&["/towpath", "watch"][..], &relayed].concat()), 69);
+    let relayed = root.run(&["/towpath", "logs", "--store", "file:/locks", "--relay", "demo"]);
+    assert_ended(&relayed, 2);
+    assert!(text(&relayed.stderr).contains("a relay can't be kept in file:/locks"), "{relayed:?}");
     let useless = root.run(&["/towpath", "run", "--wait", "1s", "--", "/towpath", "--version"]);
     assert_ended(&useless, 2);
     assert!(text(&useless.stderr).contains("--wait does nothing without --once"), "{useless:?}");

@@ -3,33 +3,26 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use redis::{RedisResult, Value};
-
 use super::super::record::{End, Run};
 use super::super::watch::Seen;
-use super::beat_every;
 use super::entry::{Entry, Fields, Part, has_end, unpack};
 use super::keys::Keys;
+use super::questions::{Begun, Look, Questions};
 use crate::clock::Moment;
 use crate::flow::{Missed, Why};
 use crate::store::{Error, Key, Servers, StoreUrl};
 use crate::thread::Stop;
 
-/// How long a read waits for the next entry before it is looked whether the writer lives.
-const BLOCK: Duration = Duration::from_millis(500);
+/// Entries a read: of up to 256 KiB each, so few at first and where they are large.
+/// Many where they are small, as there are a hundred a second, however far Redis is.
+const ENTRIES: (usize, usize) = (4, 256);
 
-/// How long a question may take in all, that wait included.
-const WITHIN: Duration = Duration::from_secs(3);
-
-/// Entries a read: of up to 256 KiB each.
-const ENTRIES: usize = 16;
+/// What a read shall come to.
+const READ_BYTES: usize = 1024 * 1024;
 
 /// Between two looks for a run that isn't there yet, and for a store that is away:
 /// nobody tells of either.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
-/// A doubt is believed after at most so long.
-const LONGEST_DOUBT: Duration = Duration::from_secs(5);
 
 /// Why a run can't be followed any further, or at all.
 #[derive(Debug, thiserror::Error)]
@@ -104,9 +97,8 @@ pub(crate) enum Sight {
 /// A reader of the last run of one lock.
 #[derive(Debug)]
 pub struct Relayed {
-    servers: Servers,
+    store: Questions,
     key: Key,
-    keys: Keys,
     patience: Duration,
     wait: Duration,
     tail: Option<u64>,
@@ -116,25 +108,12 @@ pub struct Relayed {
     seq: u64,
     /// A new reader isn't told of the lines before the tail it asked for.
     skip_lines: u64,
-    ahead: VecDeque<Sight>,
+    /// What was read; an error waits until what came before it was given.
+    ahead: VecDeque<Result<Sight, RelayError>>,
+    /// How many entries are read at once, by their size.
+    entries: usize,
     failing_since: Option<Moment>,
     doubt_since: Option<Moment>,
-}
-
-/// The run that is followed.
-#[derive(Clone, Debug)]
-struct Begun {
-    run: Run,
-    sources: Vec<String>,
-    fence: String,
-    stream: String,
-    doubt: Duration,
-}
-
-/// What the store says of the last run.
-struct Look {
-    begun: Option<Begun>,
-    is_alive: bool,
 }
 
 impl Relayed {
@@ -147,9 +126,8 @@ impl Relayed {
     /// if a file that it is opened with can't be read.
     pub fn of(store: &StoreUrl, key: &Key, patience: Duration) -> Result<Relayed, Error> {
         Ok(Relayed {
-            servers: Servers::open(store, "a relay")?,
+            store: Questions::new(Servers::open(store, "a relay")?, Keys::of(key)),
             key: key.clone(),
-            keys: Keys::of(key),
             patience,
             wait: Duration::ZERO,
             tail: None,
@@ -158,6 +136,7 @@ impl Relayed {
             seq: 0,
             skip_lines: 0,
             ahead: VecDeque::new(),
+            entries: ENTRIES.0,
             failing_since: None,
             doubt_since: None,
         })
@@ -204,7 +183,7 @@ impl Relayed {
     pub(crate) fn next_sight(&mut self, stop: &Stop) -> Result<Sight, RelayError> {
         loop {
             if let Some(sight) = self.ahead.pop_front() {
-                return Ok(sight);
+                return sight;
             }
             if stop.is_set() {
                 return Err(RelayError::Stopped);
@@ -213,22 +192,28 @@ impl Relayed {
                 self.find(stop)?;
                 continue;
             };
-            let read = self.read(&begun.stream);
+            let read = self.store.read(&begun.stream, self.number, self.entries);
             let entries = match self.answered(read, stop)? {
                 Ok(entries) => entries,
                 Err(Some(lost)) => return Ok(lost),
                 Err(None) => continue,
             };
             if entries.is_empty() {
-                let look = self.look();
-                if let Ok(look) = self.answered(look, stop)? {
-                    self.judge(&begun, &look)?;
+                let look = self.store.look();
+                match self.answered(look, stop)? {
+                    Ok(look) => self.judge(&begun, &look)?,
+                    Err(Some(lost)) => return Ok(lost),
+                    Err(None) => {}
                 }
                 continue;
             }
             self.doubt_since = None;
+            self.entries = entries_for(&entries);
             for (number, fields) in entries {
-                self.take_in(number, fields, &begun.run.run)?;
+                if let Err(error) = self.take_in(number, fields, &begun.run.run) {
+                    self.ahead.push_back(Err(error));
+                    break;
+                }
             }
         }
     }
@@ -240,7 +225,7 @@ impl Relayed {
         let mut past: Option<String> = None;
         let mut is_first = true;
         loop {
-            let look = self.look();
+            let look = self.store.look();
             let found = match self.answered(look, stop)? {
                 Ok(look) => look,
                 // Nothing was there yet to be lost.
@@ -261,7 +246,7 @@ impl Relayed {
             };
             is_first = false;
             if until.has_passed() {
-                let store = self.servers.name().to_owned();
+                let store = self.store.name().to_owned();
                 return Err(RelayError::NoRun { key: self.key.clone(), store, what });
             }
             if stop.sleep(LOOK_AGAIN.min(until.remaining())).is_break() {
@@ -276,8 +261,8 @@ impl Relayed {
         let (mut newest, mut lines, mut before) = (true, 0, "+".to_owned());
         let (mut number, mut seq, mut skip) = (0, 0, 0);
         // Without a tail only the newest entry is looked at: whether it is the end.
-        while lines < wanted && (newest || self.tail.is_some()) {
-            let page = self.page(&begun.stream, &before, if newest { 1 } else { ENTRIES });
+        while newest || (self.tail.is_some() && lines < wanted) {
+            let page = self.store.page(&begun.stream, &before, if newest { 1 } else { ENTRIES.0 });
             let page = match self.answered(page, stop)? {
                 Ok(page) => page,
                 Err(_) => continue,
@@ -299,11 +284,11 @@ impl Relayed {
             }
         }
         if self.tail.is_some() {
-            // Less than was asked for may be all there ever was: then nothing is missing.
-            let all_there = lines < wanted && number == 0;
-            (self.number, self.seq, self.skip_lines) = if all_there { (0, 0, 0) } else { (number, seq, skip) };
+            // Less than was asked for may be all there ever was; else it is a gap.
+            let lacking = wanted.saturating_sub(lines).min(seq);
+            (self.number, self.seq, self.skip_lines) = (number, seq - lacking, skip);
         }
-        self.ahead.push_back(Sight::Run(begun.run.clone(), begun.sources.clone()));
+        self.ahead.push_back(Ok(Sight::Run(begun.run.clone(), begun.sources.clone())));
         self.begun = Some(begun);
         Ok(true)
     }
@@ -314,16 +299,16 @@ impl Relayed {
         self.number = number;
         if let Some(lines) = entry.seqs.0.checked_sub(self.seq).filter(|lines| *lines > 0) {
             let missed = Missed { lines: Some(lines), bytes: None, why: Why::NotKept };
-            self.ahead.push_back(Sight::Gap(missed));
+            self.ahead.push_back(Ok(Sight::Gap(missed)));
         }
         for part in entry.parts {
             match part {
                 Part::Piece { end, .. } if self.skip_lines > 0 => self.skip_lines -= u64::from(end),
                 Part::Piece { tag, start, end, bytes, .. } => {
-                    self.ahead.push_back(Sight::Piece { tag, start, end, bytes });
+                    self.ahead.push_back(Ok(Sight::Piece { tag, start, end, bytes }));
                 }
-                Part::Gap(missed) => self.ahead.push_back(Sight::Gap(missed)),
-                Part::End(end) if end.run == run => self.ahead.push_back(Sight::End(end)),
+                Part::Gap(missed) => self.ahead.push_back(Ok(Sight::Gap(missed))),
+                Part::End(end) if end.run == run => self.ahead.push_back(Ok(Sight::End(end))),
                 Part::End(_) => return Err(self.garbled("another run's end")),
                 Part::Cut => return Err(self.cut("its towpath gave it up")),
             }
@@ -349,41 +334,6 @@ impl Relayed {
             Some(_) => "its towpath died, or lost the store, before it told the end",
             None => "the store lost it",
         }))
-    }
-
-    fn look(&mut self) -> Result<Look, Error> {
-        let keys = &self.keys;
-        let (last, alive): (Vec<Option<String>>, Option<String>) =
-            self.servers.ask(keys.last.as_bytes(), WITHIN, |connection| {
-                let last = redis::cmd("HMGET").arg(&keys.last).arg(&["fence", "run", "stream"]).query(connection)?;
-                Ok((last, redis::cmd("GET").arg(&keys.alive).query(connection)?))
-            })?;
-        let [Some(fence), Some(run), Some(stream)] = last.as_slice() else {
-            return Ok(Look { begun: None, is_alive: false });
-        };
-        let begun = Begun::read(fence, run, stream);
-        Ok(Look { is_alive: alive.as_ref() == Some(fence), begun })
-    }
-
-    /// What comes next, or nothing if nothing comes for a while.
-    fn read(&mut self, stream: &str) -> Result<Vec<(u64, Fields)>, Error> {
-        let (block, after) = (u64::try_from(BLOCK.as_millis()).unwrap_or(1), format!("{}-0", self.number));
-        self.servers.ask(self.keys.last.as_bytes(), WITHIN, |connection| {
-            let mut ask = redis::cmd("XREAD");
-            ask.arg("COUNT").arg(ENTRIES).arg("BLOCK").arg(block).arg("STREAMS").arg(stream).arg(&after);
-            let streams: Option<Vec<Vec<Value>>> = ask.query(connection)?;
-            let entries = streams.and_then(|streams| streams.into_iter().next()).and_then(|mut stream| stream.pop());
-            entries.map_or(Ok(Vec::new()), entries_of)
-        })
-    }
-
-    /// Some entries before one, the newest first.
-    fn page(&mut self, stream: &str, before: &str, count: usize) -> Result<Vec<(u64, Fields)>, Error> {
-        self.servers.ask(self.keys.last.as_bytes(), WITHIN, |connection| {
-            let mut ask = redis::cmd("XREVRANGE");
-            ask.arg(stream).arg(before).arg("-").arg("COUNT").arg(count);
-            entries_of(ask.query(connection)?)
-        })
     }
 
     /// A store's answer; or what is to be told of a failure, once, after a pause.
@@ -422,40 +372,13 @@ impl Relayed {
     }
 }
 
-impl Begun {
-    fn read(fence: &str, run: &str, stream: &str) -> Option<Begun> {
-        let told: serde_json::Value = serde_json::from_str(run).ok()?;
-        let ttl = Duration::from_millis(told.get("ttl_ms")?.as_u64()?);
-        let names = told.get("sources")?.as_array()?;
-        Some(Begun {
-            run: Run::from_json(&told)?,
-            sources: names.iter().map(|name| name.as_str().unwrap_or_default().to_owned()).collect(),
-            fence: fence.to_owned(),
-            stream: stream.to_owned(),
-            doubt: beat_every(ttl).min(LONGEST_DOUBT),
-        })
-    }
+/// How many entries like these make a read.
+fn entries_for(entries: &[(u64, Fields)]) -> usize {
+    let sizes = entries.iter().flat_map(|(_, fields)| fields).map(|(name, value)| name.len() + value.len());
+    let mean = sizes.sum::<usize>() / entries.len().max(1);
+    (READ_BYTES / mean.max(1)).clamp(ENTRIES.0, ENTRIES.1)
 }
 
 fn lines_of(entry: &Entry) -> u64 {
     entry.parts.iter().filter(|part| matches!(part, Part::Piece { end: true, .. })).count() as u64
-}
-
-/// Entries as XREAD and XREVRANGE have them: an id `NUMBER-0`, and its fields.
-fn entries_of(entries: Value) -> RedisResult<Vec<(u64, Fields)>> {
-    let rows: Vec<Vec<Value>> = redis::from_redis_value(entries)?;
-    let mut read = Vec::with_capacity(rows.len());
-    for row in rows {
-        let Ok([id, fields]) = <[Value; 2]>::try_from(row) else { continue };
-        let id: String = redis::from_redis_value(id)?;
-        // An id of another form is no entry of ours: it is seen to be none.
-        let number = id.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-        let mut fields = redis::from_redis_value::<Vec<Vec<u8>>>(fields)?.into_iter();
-        let mut pairs = Vec::new();
-        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-            pairs.push((name, value));
-        }
-        read.push((number, pairs));
-    }
-    Ok(read)
 }

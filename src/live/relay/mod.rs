@@ -14,8 +14,8 @@
 //!   is written once; one that is missing, trimmed or lost in a failover, is seen
 //!   to be missing.
 //! * The end is proven: the last entry is the run's end. A writer that died is
-//!   told from a quiet one by a key that it keeps alive, a third of the lease's
-//!   ttl shorter than the lease.
+//!   told from a quiet one by a key that it keeps alive: within the lease's ttl, and
+//!   within half a minute.
 //! * Nothing stays for ever: a stream has a budget of bytes, and goes a day after
 //!   it was last written to, a minute after the next run has begun.
 //!
@@ -26,6 +26,7 @@ mod entry;
 mod follow;
 mod keys;
 mod pen;
+mod questions;
 mod writer;
 
 use std::time::Duration;
@@ -44,12 +45,18 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How long it stays once the next run has begun: who reads it shall get its end.
 const LEFT_TO_READERS: Duration = Duration::from_secs(60);
 
-/// How long a writer that says nothing counts as alive, of a lease's ttl.
+/// How long a writer that says nothing counts as alive.
 fn alive_for(ttl: Duration) -> Duration {
-    ttl * 2 / 3
+    (ttl / 2).min(Duration::from_secs(15))
 }
 
-/// How often it says something, and how long readers doubt before they believe that it died.
+/// How often it says something.
 fn beat_every(ttl: Duration) -> Duration {
-    ttl / 6
+    (ttl / 6).min(Duration::from_secs(5))
+}
+
+/// How long readers doubt before they believe that it died: it may be about to come
+/// back to a store that was away, or to begin again in one that lost its data.
+fn doubt_for(ttl: Duration) -> Duration {
+    (ttl / 3).min(Duration::from_secs(10))
 }
