@@ -5,6 +5,7 @@
 use rustix::process::Signal;
 
 use crate::live_slow::lines_missed;
+use crate::support::proxy::Proxy;
 use crate::support::redis::{Cluster, Redis, Sentinel};
 use crate::support::running::{Finished, Running};
 use crate::support::scene::Scene;
@@ -128,7 +129,10 @@ fn a_run_that_is_killed_is_cut_for_who_watches_it() {
     let run = stage.start(&["--ttl", "3s"], "echo on; exec sleep 1000");
     let watch = stage.watch_next();
     watch.wait_out("on\n");
+    let logs = stage.logs(&[]);
+    logs.wait_out("on\n");
     run.send(Signal::KILL);
+    logs.finish().assert_code(76).assert_one_line(&["the run \"job\" was cut"]);
     let watched = watch.finish();
     assert_seen(&watched, 76, "on\n");
     watched.assert_one_line(&["the run \"job\" was cut", "died"]);
@@ -157,6 +161,35 @@ fn a_writer_whose_lock_went_to_another_writes_no_more() {
     let watched = watch.finish();
     assert_seen(&watched, 76, "one\n");
     watched.assert_one_line(&["another run has begun"]);
+}
+
+#[test]
+fn no_line_is_lost_or_doubled_when_connections_to_the_store_are_cut() {
+    if skipped("redis") {
+        return;
+    }
+    let server = Redis::start();
+    let proxy = Proxy::to(server.address());
+    let stage = Stage::on(format!("redis://{}", proxy.host()));
+    let run = stage.start(&["--ttl", "10m"], "seq 1 1000; await a; seq 1001 2000; await b; seq 2001 3000; exit 3");
+    let watch = stage.watch_next();
+    for (line, file) in [("\n1000\n", "a"), ("\n2000\n", "b")] {
+        watch.wait_out(line);
+        proxy.cut();
+        stage.scene.touch(file);
+    }
+    run.finish().assert_code(3);
+    let numbers: String = (1..=3_000).map(|n| format!("{n}\n")).collect();
+    let watched = watch.finish();
+    assert!(watched.assert_code(3).out() == numbers, "not every line once: {}", watched.err());
+
+    // Within an answer.
+    let cuts = [10, 150, 700, 701, 2_000, 4_000, 333];
+    let proxy = Proxy::to(server.address()).cutting_after(&cuts);
+    let cut = Stage::on(format!("redis://{}", proxy.host()));
+    let watched = cut.watch(&[]).finish();
+    assert!(watched.assert_code(3).out() == numbers, "not every line once: {}", watched.err());
+    assert_eq!(proxy.accepted(), cuts.len() + 1);
 }
 
 #[test]

@@ -65,12 +65,7 @@ impl Questions {
     }
 
     /// At most `count` entries behind this one, or none if none comes for a while.
-    pub(super) fn read(
-        &mut self,
-        stream: &str,
-        behind: u64,
-        count: usize,
-    ) -> Result<Vec<(u64, Fields)>, Error> {
+    pub(super) fn read(&mut self, stream: &str, behind: u64, count: usize) -> Result<Vec<(u64, Fields)>, Error> {
         let (block, after) = (u64::try_from(BLOCK.as_millis()).unwrap_or(1), format!("{behind}-0"));
         self.servers.ask(self.keys.last.as_bytes(), WITHIN, |connection| {
             let mut ask = redis::cmd("XREAD");
