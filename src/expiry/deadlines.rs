@@ -168,7 +168,8 @@ impl Deadlines {
         Ok(dues)
     }
 
-    /// Takes a key's deadline back, also one that has failed for good.
+    /// Takes a key's deadline back, and drops what has failed for good of the key,
+    /// its expiries too.
     ///
     /// # Errors
     /// [`Error::is_unreachable`].
@@ -176,7 +177,7 @@ impl Deadlines {
         let shard = self.group.shard_of(key);
         let member = Entry::member_of_deadline(key);
         let answer: i64 = self.ask(&shard, &SCRIPTS.cancel, |ask| {
-            ask.arg(member.as_slice());
+            ask.arg(member.as_slice()).arg(key);
         })?;
         Ok(match answer {
             0 => Cancelled::None,

@@ -54,10 +54,15 @@ return answers
 "
 );
 
-/// ARGV: member. Answers 0 there is none, 1 it is taken back, 2 it is gone while it is handled.
+/// ARGV: member, key. Answers 0 there is none, 1 it is taken back, 2 it is gone
+/// while it is handled. Also what has failed for good of this key's expiries.
 const CANCEL: &str = script!(
     "
 local was = redis.call('HDEL', data, ARGV[1]) + redis.call('HDEL', failed, ARGV[1])
+for _, member in ipairs(redis.call('HKEYS', failed)) do
+  local prefix = string.match(member, '^x%d+:')
+  if prefix and string.sub(member, #prefix + 1) == ARGV[2] then was = was + redis.call('HDEL', failed, member) end
+end
 redis.call('ZREM', due, ARGV[1])
 if redis.call('ZREM', claimed, ARGV[1]) == 1 then return 2 end
 return math.min(was, 1)
@@ -160,17 +165,29 @@ return 1
 );
 
 /// ARGV: how long it is remembered what has lapsed (ms), how much before its due
-/// time what lapsed counts as the same (ms), channel; then for each: key, member,
-/// value, due. Answers how many are new.
+/// time what lapsed counts as the same (ms, or 0), channel; then for each: key,
+/// member, value, due, whether that is exact. Answers how many are new.
+///
+/// What is remembered: each member; of each key when it was last due (`k`), and
+/// when it was last due by somebody's clock who didn't know better (`r`).
 const RECORD: &str = script!(
     "
 redis.call('PERSIST', due)
-local new = 0
-for at = 4, #ARGV, 4 do
-  local key, member, when = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3])
-  local last = tonumber(redis.call('ZSCORE', seen, key) or '-1')
-  if last < 0 or last < when - tonumber(ARGV[2]) or last > when + 60000 then
-    redis.call('ZADD', seen, text(when), key)
+local new, tolerance = 0, tonumber(ARGV[2])
+local function score(member) return tonumber(redis.call('ZSCORE', seen, member) or '-1') end
+for at = 4, #ARGV, 5 do
+  local key, member, when, exact = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3]), ARGV[at + 4] == '1'
+  local known = score(member) >= 0
+  if exact then
+    local rough = score('r' .. key)
+    known = known or (rough >= when and rough <= when + 5000)
+  elseif tolerance > 0 then
+    known = known or score('k' .. key) >= when - tolerance
+  end
+  if not known then
+    redis.call('ZADD', seen, text(when), member)
+    redis.call('ZADD', seen, text(when), 'k' .. key)
+    if not exact then redis.call('ZADD', seen, text(when), 'r' .. key) end
     redis.call('HSET', data, member, ARGV[at + 2])
     redis.call('ZADD', due, text(now), member)
     new = new + 1

@@ -26,6 +26,8 @@ mod docker_remote;
 mod docker_run;
 #[cfg(feature = "redis")]
 mod expiry_deadlines;
+#[cfg(feature = "redis")]
+mod expiry_watch;
 mod flow_follow;
 mod flow_merge;
 mod flow_rotation;

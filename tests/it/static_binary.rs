@@ -58,6 +58,12 @@ fn a_release_build_takes_every_commands_own_flags() {
     assert_ended(&root.run(&lead.concat()), 0);
     let watch = root.run(&["/towpath", "watch", "--retry", "0s", "--ca", "/none", "http://127.0.0.1:1"]);
     assert!(text(&watch.stderr).contains("--ca /none"), "{watch:?}");
+    #[cfg(feature = "redis")]
+    for action in [&["watch", "--match", "a*"][..], &["set", "demo", "--in", "1s"], &["cancel", "demo"], &["pending"]] {
+        let expiry = root.run(&[&["/towpath", "expiry"][..], action, &["--group", "g"], &store].concat());
+        assert_ended(&expiry, 2);
+        assert!(text(&expiry.stderr).contains("no keys that expire"), "{expiry:?}");
+    }
     let serve =
         ["/towpath", "serve", "/none", "--listen", "127.0.0.1:0", "--keep-free", "5%", "--on-conflict", "rename"];
     let serve = root.run(&serve);

@@ -109,7 +109,7 @@ fn handler(arguments: &WatchArguments) -> Result<Handler, Failure> {
         });
         return Ok(Handler::Post { target, trust, token: token.transpose()? });
     }
-    Ok(Handler::Lines(Box::new(std::io::BufWriter::new(std::io::stdout()))))
+    Ok(Handler::Lines(Box::new(std::io::stdout())))
 }
 
 fn tell(step: &Step<'_>) {

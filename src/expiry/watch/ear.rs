@@ -31,6 +31,8 @@ const FORGET: [&str; 5] = ["del", "rename_from", "evicted", "persist", "move_fro
 pub(super) enum Heard {
     /// From here on all is heard; what happened before may not have been.
     Stands,
+    /// From here on nothing is heard, until it stands again.
+    Broken,
     /// Keys that this server may have now, and when they were due on another.
     Known(Vec<(Vec<u8>, u64)>),
     /// A key has a time to live, perhaps a new one.
@@ -45,11 +47,14 @@ pub(super) enum Heard {
 pub(super) fn listen(mut servers: Servers, address: &Address, context: &Context, heard: &Sender<Heard>, stop: &Stop) {
     let mut told = String::new();
     loop {
-        if let Err(trouble) = subscribe(&mut servers, address, context, heard, stop, &mut told)
-            && trouble != told
-        {
-            context.tell(&Step::Trouble(&trouble));
-            told = trouble;
+        if let Err(trouble) = subscribe(&mut servers, address, context, heard, stop, &mut told) {
+            if !put(heard, Heard::Broken, stop) {
+                return;
+            }
+            if trouble != told {
+                context.tell(&Step::Trouble(&trouble));
+                told = trouble;
+            }
         }
         if stop.sleep(PAUSE).is_break() {
             return;

@@ -22,12 +22,15 @@ use crate::thread::Stop;
 
 /// How many keys are asked about in one round trip.
 const BATCH: usize = 512;
+/// How many of those that nobody waits for: what is due comes in between.
+const PIECE: usize = 128;
 /// How long a round trip may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often Redis' clock is read anew.
 const CLOCK_EVERY: Duration = Duration::from_secs(1);
-/// A key that is gone, and was due, has so long for its event to arrive.
-const WORD_WITHIN: Duration = Duration::from_secs(2);
+/// A key that is gone, and was due, has so long for its event to arrive: longer
+/// than it takes to notice that the subscription is dead.
+const WORD_WITHIN: Duration = Duration::from_secs(5);
 /// Before a server that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -45,6 +48,8 @@ pub(super) struct Hand<'c> {
     clock: Clock,
     /// How often a subscription has stood; 0: none yet.
     stands: u64,
+    /// The subscription stands at the moment.
+    is_heard: bool,
     /// Keys that are to be looked at again, after a gap.
     doubtful: Vec<Vec<u8>>,
     /// Where the scan for keys goes on.
@@ -80,6 +85,7 @@ impl<'c> Hand<'c> {
             connection: None,
             clock,
             stands: 0,
+            is_heard: false,
             doubtful: Vec::new(),
             cursor: None,
             is_full: false,
@@ -90,26 +96,32 @@ impl<'c> Hand<'c> {
     pub(super) fn work(mut self, heard: &Receiver<Heard>, stop: &Stop) -> Vec<(Vec<u8>, u64)> {
         let mut trouble = false;
         while !stop.is_set() {
-            let mut events = Vec::new();
-            match heard.recv_timeout(self.idle_for()) {
-                Ok(event) => events.push(event),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            events.extend(heard.try_iter().take(BATCH));
-            let expired = self.take_in(events, stop);
-            match expired.and_then(|()| self.look(stop)) {
-                Ok(()) => trouble = false,
-                Err(error) => {
-                    self.connection = None;
-                    if !std::mem::replace(&mut trouble, true) {
-                        let error = with_cause(&Servers::explain(&self.address, error));
-                        self.context.tell(&Step::Trouble(&error));
+            let looked = match self.read_clock_first() {
+                Ok(()) => {
+                    let mut events = Vec::new();
+                    match heard.recv_timeout(self.idle_for()) {
+                        Ok(event) => events.push(event),
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Disconnected) => break,
                     }
-                    if stop.sleep(PAUSE).is_break() {
-                        break;
-                    }
+                    events.extend(heard.try_iter().take(BATCH));
+                    self.take_in(events, stop).and_then(|()| self.look(stop))
                 }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = looked {
+                self.connection = None;
+                // What was to be learned when it failed.
+                self.cursor = self.cursor.or((self.stands > 0).then_some(0));
+                if !std::mem::replace(&mut trouble, true) {
+                    let error = with_cause(&Servers::explain(&self.address, error));
+                    self.context.tell(&Step::Trouble(&error));
+                }
+                if stop.sleep(PAUSE).is_break() {
+                    break;
+                }
+            } else {
+                trouble = false;
             }
         }
         let gone = self.gone.drain().map(|(key, (known, _))| (key, known.due_ms)).collect::<Vec<_>>();
@@ -133,9 +145,11 @@ impl<'c> Hand<'c> {
             match event {
                 Heard::Stands => {
                     self.stands += 1;
+                    self.is_heard = true;
                     self.doubtful = self.table.keys();
                     self.cursor = Some(0);
                 }
+                Heard::Broken => self.is_heard = false,
                 Heard::Known(keys) => {
                     for (key, due_ms) in keys {
                         if self.table.get(&key).is_none() && self.table.learn(&key, due_ms, 0) {
@@ -180,7 +194,7 @@ impl<'c> Hand<'c> {
         }
         if self.stands > 0 {
             if !self.doubtful.is_empty() {
-                let rest = self.doubtful.len().saturating_sub(BATCH);
+                let rest = self.doubtful.len().saturating_sub(PIECE);
                 let some = self.doubtful.split_off(rest);
                 let known = some.into_iter().filter_map(|key| self.table.forget(&key).map(|known| (key, known)));
                 let known = known.collect();
@@ -253,7 +267,7 @@ impl<'c> Hand<'c> {
         if let Some(pattern) = &self.context.pattern {
             scan.arg("MATCH").arg(pattern.as_slice());
         }
-        let (next, keys): (u64, Vec<Vec<u8>>) = scan.arg("COUNT").arg(BATCH).query(self.connection()?)?;
+        let (next, keys): (u64, Vec<Vec<u8>>) = scan.arg("COUNT").arg(PIECE).query(self.connection()?)?;
         let wanted: Vec<Vec<u8>> =
             keys.into_iter().filter(|key| self.context.wants(key) && self.table.get(key).is_none()).collect();
         self.ask_times(&wanted)?;
@@ -267,7 +281,7 @@ impl<'c> Hand<'c> {
             self.gone.iter().filter(|(_, (_, until))| until.has_passed()).map(|(key, _)| key.clone()).collect();
         for key in over {
             let Some((known, _)) = self.gone.remove(&key) else { continue };
-            if known.under < self.stands {
+            if known.under < self.stands || !self.is_heard {
                 self.tell(key, known.due_ms, true, Kind::Reconciled, stop);
             }
         }
@@ -296,6 +310,11 @@ impl<'c> Hand<'c> {
             return Err(error.clone().into());
         }
         Ok(answers)
+    }
+
+    /// No event means anything without Redis' clock.
+    fn read_clock_first(&mut self) -> RedisResult<()> {
+        if self.clock.ms == 0 { self.read_clock() } else { Ok(()) }
     }
 
     fn read_clock(&mut self) -> RedisResult<()> {

@@ -16,6 +16,9 @@ use crate::client::{Load, Patience, Target, Token, Transfer, Trust};
 use crate::lock::Lease;
 use crate::thread::Stop;
 
+/// How many lines are written in one go.
+const AT_ONCE: usize = 127;
+
 /// What is done with each entry. It succeeded, or it is tried again.
 pub enum Handler {
     /// Runs a command under a keeper, one for each, with the facts in its
@@ -84,6 +87,9 @@ pub(super) enum Worker<'h> {
 impl Worker<'_> {
     /// Handles what comes until nobody sends any more.
     pub(super) fn work(&mut self, tasks: &Receiver<Task>, done: &Sender<Done>, terms: &Terms<'_>) {
+        if let Worker::Lines(out) = self {
+            return write_lines(&mut **out, tasks, done, terms);
+        }
         // No deadline: the leader's end is the end of its tasks.
         for task in tasks {
             if terms.stop.is_set() {
@@ -91,23 +97,36 @@ impl Worker<'_> {
                 let _: Result<(), _> = done.send(cut);
                 continue;
             }
-            let result = self.handle(&task, terms, tasks.is_empty());
+            let result = self.handle(&task, terms);
             let cut = result.is_err() && terms.stop.is_set();
             // The leader takes all of them in before it goes.
             let _: Result<(), _> = done.send(Done { entry: task.entry, result, cut });
         }
     }
 
-    fn handle(&mut self, task: &Task, terms: &Terms<'_>, is_last: bool) -> Result<(), String> {
+    fn handle(&mut self, task: &Task, terms: &Terms<'_>) -> Result<(), String> {
         match self {
             Worker::Exec(argv) => super::exec::exec(argv, environment(task, terms), &task.entry.payload, terms),
             #[cfg(feature = "http")]
             Worker::Post(transfer, target) => post(transfer, target, &json_of(task, terms)),
-            Worker::Lines(out) => {
-                let line = format!("{}\n", json_of(task, terms));
-                let written = out.write_all(line.as_bytes());
-                written.and_then(|()| if is_last { out.flush() } else { Ok(()) }).map_err(|error| error.to_string())
-            }
+            // They are written many at a time.
+            Worker::Lines(_) => Ok(()),
+        }
+    }
+}
+
+/// Writes what there is in one go, and says that it is done when it is written.
+fn write_lines(out: &mut (dyn Write + Send), tasks: &Receiver<Task>, done: &Sender<Done>, terms: &Terms<'_>) {
+    // No deadline: the leader's end is the end of its tasks.
+    for task in tasks {
+        let some: Vec<Task> = std::iter::once(task).chain(tasks.try_iter().take(AT_ONCE)).collect();
+        let lines: String = some.iter().map(|task| format!("{}\n", json_of(task, terms))).collect();
+        let written = out.write_all(lines.as_bytes()).and_then(|()| out.flush()).map_err(|error| error.to_string());
+        for Task { entry, .. } in some {
+            // An output that is gone is no fault of what was to be written.
+            let end = Done { entry, cut: written.is_err(), result: written.clone() };
+            // As above.
+            let _: Result<(), _> = done.send(end);
         }
     }
 }

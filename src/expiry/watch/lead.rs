@@ -51,7 +51,7 @@ struct Course<'w> {
     room: usize,
     /// Shards, and when each is to be looked at.
     shards: Vec<(Shard, Moment)>,
-    in_hand: HashSet<Vec<u8>>,
+    in_hand: HashSet<String>,
     handled: Vec<Entry>,
     failed: Vec<(Entry, Option<Duration>)>,
     try_again_at: Moment,
@@ -202,7 +202,7 @@ impl Course<'_> {
                     let next_in = claims.next_in.map_or(LOOK_EVERY, |next| next + Duration::from_millis(1));
                     self.shards[at].1 = if is_all { now + next_in.min(LOOK_EVERY) } else { now };
                     for entry in claims.entries {
-                        if self.in_hand.insert(entry.member.clone()) {
+                        if self.in_hand.insert(entry.id.clone()) {
                             // There is room: no more are in hand than it holds.
                             let _: Result<(), _> = tasks.send(Task { entry, seen_ms: claims.now_ms });
                         }
@@ -224,7 +224,7 @@ impl Course<'_> {
         let Done { entry, result, cut } = end;
         match result {
             Ok(()) => self.handled.push(entry),
-            Err(_) if cut => drop(self.in_hand.remove(&entry.member)),
+            Err(_) if cut => drop(self.in_hand.remove(&entry.id)),
             Err(why) => {
                 let kept = entry.attempts + 1 >= self.attempts;
                 self.context.tell(&Step::Failed { entry: &entry, why: &why, kept });
@@ -242,13 +242,13 @@ impl Course<'_> {
         }
         let told = self.deadlines.acknowledge(&self.handled).map(|()| {
             for entry in self.handled.drain(..) {
-                self.in_hand.remove(&entry.member);
+                self.in_hand.remove(&entry.id);
             }
         });
         let told = told.and_then(|()| {
             while let Some((entry, pause)) = self.failed.last() {
                 self.deadlines.fail(entry, *pause)?;
-                self.in_hand.remove(&entry.member);
+                self.in_hand.remove(&entry.id);
                 self.failed.pop();
             }
             Ok(())

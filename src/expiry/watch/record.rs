@@ -71,17 +71,14 @@ pub(super) fn record(mut deadlines: Deadlines, context: &Context, inbox: &Receiv
                 Err(RecvTimeoutError::Disconnected) => {}
             }
         }
-        if stop.is_set() && (is_failing || !leads) {
+        let (leads, is_closing) = (context.leads.load(Ordering::Relaxed), stop.is_set());
+        if is_closing && (is_failing || kept.is_empty()) {
             return;
         }
-        let leads = context.leads.load(Ordering::Relaxed);
-        let is_full = kept.len() >= KEEP;
-        let ripe =
-            kept.iter().take(BATCH).take_while(|seen| leads || is_full || seen.at.elapsed() >= LEAVE_FOR).count();
+        // Who goes doesn't wait for the leader any more.
+        let is_urgent = leads || is_closing || kept.len() >= KEEP;
+        let ripe = kept.iter().take(BATCH).take_while(|seen| is_urgent || seen.at.elapsed() >= LEAVE_FOR).count();
         if ripe == 0 {
-            if stop.is_set() {
-                return;
-            }
             continue;
         }
         match write(&mut deadlines, kept.iter().take(ripe), leads) {
@@ -132,6 +129,7 @@ fn add(ask: &mut ScriptInvocation<'_>, seen: &Seen) {
     let id = format!("{}-{}", &hex(&Sha256::digest(&seen.key))[..16], seen.due_ms);
     ask.arg(seen.key.as_slice()).arg(Entry::member_of_expiry(&seen.key, seen.due_ms));
     ask.arg(Entry::record(&id, seen.due_ms, seen.kind, &seen.node)).arg(seen.due_ms);
+    ask.arg(u8::from(seen.is_exact));
 }
 
 fn ms(duration: Duration) -> u64 {
