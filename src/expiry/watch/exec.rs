@@ -1,11 +1,13 @@
 //! One command for one entry, under a keeper.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use crossbeam_channel::{after, never, select};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::handler::Terms;
 use crate::clock::{Moment, format_duration};
@@ -73,10 +75,10 @@ fn start(
     payload: &[u8],
     terms: &Terms<'_>,
 ) -> io::Result<Kept> {
-    let (stdin, mut feed) = io::pipe()?;
-    // It fits a pipe (64 KiB, pipe(7)), so nobody has to read for it to be written.
-    feed.write_all(payload)?;
-    drop(feed);
+    // In memory, and no pipe: nobody has to read for it to be written.
+    let mut stdin = File::from(memfd_create("towpath-payload", MemfdFlags::CLOEXEC)?);
+    stdin.write_all(payload)?;
+    stdin.rewind()?;
     Kept::start(Spec {
         argv: argv.to_vec(),
         env: environment,
