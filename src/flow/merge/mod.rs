@@ -3,7 +3,8 @@
 //! Promises: every source has a thread of its own, and exactly one
 //! [`Event::End`] with how it ended, a panic included; the channel disconnects
 //! when all have ended. Who doesn't take makes the sources wait: before a stop,
-//! nothing is dropped, and at most [`QUEUED_ITEMS`] items of up to 128 KiB wait. What was
+//! nothing is dropped, and at most [`QUEUED_ITEMS`] items of up to 128 KiB wait
+//! (320 KiB, where lines are looked for in a file). What was
 //! lost before it could be read is told ([`Event::Missed`]). One source's
 //! failure is an item with its name; the others go on.
 //!

@@ -56,6 +56,11 @@ impl Outlet {
         self.beginning = None;
     }
 
+    /// Whether only some lines pass.
+    pub(super) fn chooses(&self) -> bool {
+        !self.filter.passes_all()
+    }
+
     /// Adds lines, or a piece of one, as far as they pass. Whole lines next to
     /// each other go as one item.
     pub(in crate::flow) fn piece(&mut self, piece: Piece<'_>) {

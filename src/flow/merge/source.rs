@@ -14,6 +14,11 @@ use super::{Halt, Outlet};
 use crate::flow::Splitter;
 use crate::flow::follow::{Watcher, follow, open, start_offset};
 
+/// Read at a time.
+const READ_BYTES: usize = 64 * 1024;
+/// The same of a file in which lines are looked for: what passes of it wakes who takes it.
+const SEARCHED_BYTES: usize = 256 * 1024;
+
 /// One source of a [`Merge`](super::Merge).
 #[must_use = "a source does nothing until it is merged"]
 pub struct Source {
@@ -151,7 +156,8 @@ impl LogFile {
             return read_pollable(&mut file, halt, out);
         }
         let mut offset = start_offset(&file, self.from)?;
-        read_all(halt, out, |buffer| {
+        let size = if out.chooses() { SEARCHED_BYTES } else { READ_BYTES };
+        read_all_by(size, halt, out, |buffer| {
             let length = file.read_at(buffer, offset)?;
             offset += length as u64;
             Ok(length)
@@ -189,10 +195,19 @@ fn read_pollable(reader: &mut dyn Pollable, halt: &Halt, out: &mut Outlet) -> io
     })
 }
 
-/// Reads to the end, line by line into the outlet.
-fn read_all(halt: &Halt, out: &mut Outlet, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
+fn read_all(halt: &Halt, out: &mut Outlet, read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
+    read_all_by(READ_BYTES, halt, out, read)
+}
+
+/// Reads to the end, `size` bytes at a time, line by line into the outlet.
+fn read_all_by(
+    size: usize,
+    halt: &Halt,
+    out: &mut Outlet,
+    mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<()> {
     out.begun();
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; size];
     let mut splitter = Splitter::new();
     let mut result = Ok(());
     while !halt.is_set() {
