@@ -66,6 +66,7 @@ fn the_second_of_two_exits_75_silently_and_both_reports_tell_the_whole_story() {
     for report in [&first, &second] {
         let mut fields = FIELDS.to_vec();
         fields.extend(cfg!(feature = "http").then_some("ping"));
+        fields.extend(cfg!(all(feature = "http", feature = "redis")).then_some("relay"));
         fields.extend(cfg!(all(feature = "form", feature = "http")).then_some("shipped"));
         assert_eq!(keys(report), fields);
         assert_eq!(report["format"], 1);
