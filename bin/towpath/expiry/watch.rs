@@ -1,5 +1,6 @@
 //! `expiry watch`.
 
+#[cfg(feature = "http")]
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;

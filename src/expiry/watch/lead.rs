@@ -90,7 +90,9 @@ impl Watch {
             is_failing: false,
             writes_lines: matches!(self.handler, Handler::Lines(_)),
         };
-        let (count, timeout) = (self.concurrency, self.handler_timeout);
+        let count = self.concurrency;
+        #[cfg(feature = "http")]
+        let timeout = self.handler_timeout;
         let workers: Vec<HandlerWorker<'_>> = match &mut self.handler {
             Handler::Exec(argv) => (0..count).map(|_| HandlerWorker::Exec(argv)).collect(),
             #[cfg(feature = "http")]
