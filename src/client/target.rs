@@ -186,6 +186,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tls")]
     fn a_reference_leads_where_browsers_go() {
         let base = Target::parse("http://h:81/a/b?q#f").unwrap();
         let to = |reference: &str| base.resolve(reference).unwrap().url;
