@@ -148,6 +148,22 @@ fn who_comes_too_late_is_told_what_is_no_longer_kept() {
 }
 
 #[test]
+fn as_much_is_kept_of_many_lines_at_once_as_of_one_after_the_other() {
+    let budget = 64 * 1024;
+    let (feed, tail) = tail(budget);
+    // A single read of a pipe can be as long as all that may be kept.
+    push(&feed, &"0123456\n".repeat(budget / 8));
+    push(&feed, "last\n");
+    let (status, kept) = (tail.status(), all_from(&tail, Start::Beginning));
+    assert!(status.kept_bytes <= budget && status.kept_bytes > budget / 2, "{status:?}");
+    assert!(kept.len() > budget / 4 && kept.ends_with("0123456\nlast\n"), "{} bytes", kept.len());
+    // A line that is longer than a block has one of its own.
+    push(&feed, &format!("a\n{}\nz\n", "b".repeat(20_000)));
+    let kept = all_from(&tail, Start::Tail(4));
+    assert_eq!((kept.len(), &kept[..8]), (5 + 2 + 20_001 + 2, "last\na\nb"));
+}
+
+#[test]
 fn a_sleeping_reader_is_woken_by_each_push_and_by_a_ring() {
     const READERS: usize = 20;
     let (feed, tail) = tail(DEFAULT_KEEP_BYTES);

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use memchr::{memchr, memrchr};
+
 use super::block::{Block, Lines, Place};
 use super::{Batch, Ending, Item, Start};
 use crate::flow::{Gap, MAX_LINE_BYTES, Missed, Piece, Why};
@@ -90,6 +92,15 @@ impl<R: Clone> Shelf<R> {
         while !piece.start && piece.bytes.len() > MAX_LINE_BYTES {
             let (bytes, rest) = piece.bytes.split_at(MAX_LINE_BYTES);
             self.push_bounded(tag, Piece { bytes, end: false, ..piece });
+            piece.bytes = rest;
+        }
+        // Many lines at once are no reason for a block that the budget has no room for.
+        while piece.start && piece.end && piece.bytes.len() > self.block_bytes {
+            let (bytes, rest) = piece.bytes.split_at(lines_within(piece.bytes, self.block_bytes));
+            if rest.is_empty() {
+                break;
+            }
+            self.push_bounded(tag, Piece { bytes, ..piece });
             piece.bytes = rest;
         }
         self.push_bounded(tag, piece);
@@ -270,6 +281,12 @@ impl<R: Clone> Shelf<R> {
         }
         batch
     }
+}
+
+/// How many bytes the whole lines take that fit into `limit`, or the first one alone.
+fn lines_within(lines: &[u8], limit: usize) -> usize {
+    let fitting = memrchr(b'\n', &lines[..limit]);
+    fitting.or_else(|| memchr(b'\n', lines)).map_or(lines.len(), |last| last + 1)
 }
 
 /// What a batch has room for yet.
