@@ -59,7 +59,7 @@ fn draw(line: &str) {
 
 fn line(meter: &Meter, elapsed: Duration) -> String {
     let (moved, name) = (meter.moved(), printable(&meter.name()));
-    let rate = moved as f64 / elapsed.as_secs_f64().max(0.001);
+    let rate = moved.saturating_sub(meter.had()) as f64 / elapsed.as_secs_f64().max(0.001);
     let Some(total) = meter.total().filter(|total| *total > 0) else {
         return format!("{name}  {}  {}/s", bytes(moved), bytes(rate as u64));
     };

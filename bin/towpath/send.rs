@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use serde_json::{Value, json};
-use towpath::client;
 use towpath::inbox::Meter;
 use towpath::inbox::send::{How, Item, SendError, Shipment, Shipped, ShippedFile};
 use towpath::job::{exit_code, with_causes};
@@ -157,11 +156,11 @@ fn item(path: &Path, arguments: &SendArguments) -> Result<Item, Unfit> {
 
 /// Says what came of it; on standard output what arrived, on standard error what didn't.
 fn tell(arguments: &SendArguments, sent: Result<Shipped, SendError>) -> ExitCode {
-    let (files, failures) = match sent {
-        Ok(shipped) => (shipped.files, shipped.failures),
-        Err(error) => (vec![Err(error)], 0),
+    let count = arguments.words.len() - 1;
+    let (untried, failures, files) = match sent {
+        Ok(shipped) => (count - shipped.files.len(), shipped.failures, shipped.files),
+        Err(error) => (0, 0, vec![Err(error)]),
     };
-    let untried = arguments.words.len() - 1 - files.len().min(arguments.words.len() - 1);
     if arguments.transfer.json {
         let ok = files.iter().all(Result::is_ok) && untried == 0;
         let files: Vec<Value> = files.iter().map(json_of).collect();
@@ -182,6 +181,9 @@ fn tell(arguments: &SendArguments, sent: Result<Shipped, SendError>) -> ExitCode
         {
             voice::note(&format!("the server names no SHA-256 of {name}: its own word is what there is"));
         }
+    }
+    if untried > 0 {
+        voice::error(&format!("not tried after that: {untried} of {count} files"));
     }
     ExitCode::from(code)
 }
@@ -224,7 +226,6 @@ fn code_of(error: &SendError) -> u8 {
     match error {
         SendError::File { .. } => exit_code::FILE,
         SendError::Unreachable { .. } => exit_code::UNREACHABLE,
-        SendError::Unsendable(error) if error.is::<client::Error>() => exit_code::USAGE,
         SendError::Unsendable(_) => exit_code::USAGE,
         SendError::Hash(_) => exit_code::INTERNAL,
         _ => exit_code::CUT,

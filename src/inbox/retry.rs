@@ -68,7 +68,7 @@ impl Failures {
         self.count += 1;
         let pause =
             server_asks.unwrap_or_else(|| jittered(PAUSE.0.saturating_mul(1 << self.count.min(16).saturating_sub(1))));
-        if self.count > self.retry.times || since.elapsed() + pause > self.retry.within {
+        if self.count > self.retry.times || since.elapsed().saturating_add(pause) > self.retry.within {
             return Next::GiveUp;
         }
         log::warn!("{what}; trying again in {:.1} s", pause.as_secs_f64());
@@ -168,7 +168,9 @@ mod tests {
         failures.forget();
         assert_eq!(failures.next("no", Some(Duration::ZERO), &stop), Next::Again);
         assert_eq!(failures.next("no", Some(Duration::from_secs(61)), &stop), Next::GiveUp);
-        assert_eq!(failures.total, 5);
+        // No number that a server sends is too large to be told.
+        assert_eq!(failures.next("no", asked_pause(Some(&u64::MAX.to_string())), &stop), Next::GiveUp);
+        assert_eq!(failures.total, 6);
         let (stopper, stop) = Stop::new();
         stopper.stop();
         assert_eq!(Failures::new(Retry::default()).next("no", None, &stop), Next::Stopped);

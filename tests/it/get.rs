@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -287,8 +289,10 @@ fn what_may_pass_is_tried_again_and_what_may_not_is_told() {
         scene.got(&["-o", "g", &peer.url("/g")]).assert_code(76).assert_one_line(&[&status[..3], "(gone)"]);
         assert_eq!(peer.methods(), "GET");
     }
-    let peer = Peer::playing([busy("9999")]);
-    scene.got(&["-o", "g", &peer.url("/g")]).assert_code(76).assert_one_line(&["429"]);
+    for forever in ["9999", "18446744073709551615"] {
+        let peer = Peer::playing([busy(forever)]);
+        scene.got(&["-o", "g", &peer.url("/g")]).assert_code(76).assert_one_line(&["429"]);
+    }
     let peer = Peer::playing([Say::CutAfter(0)]);
     scene.got(&["--retries", "1", "-o", "g", &peer.url("/g")]).assert_code(69).assert_one_line(&["after 2 tries"]);
     let peer = Peer::playing([Say::Answer(b"SSH-2.0-x\r\n".to_vec())]);
@@ -364,6 +368,48 @@ fn a_form_is_taken_apart_into_its_files() {
     scene.got(&["--max-files", "2", "-o", ".", &peer.url("/form")]).assert_code(76).assert_one_line(&["2 parts"]);
     scene.got(&["--max-size", "100", "-o", ".", &peer.url("/form")]).assert_code(76).assert_one_line(&["100 bytes"]);
     scene.has_only(&["_b"]);
+}
+
+#[test]
+fn of_two_files_with_one_name_neither_takes_the_others_place() {
+    let scene = Scene::new();
+    fs::write(scene.path("a.txt"), "old").unwrap();
+    let twice = FORM.replace("../.b", "dir/a.txt");
+    let got = |choice: &str| {
+        let peer = Peer::playing([whole(FORM_HEAD, twice.as_bytes())]);
+        scene.got(&["--on-conflict", choice, &peer.url("/form")])
+    };
+    got("replace").assert_code(76).assert_one_line(&["two files are called \"a.txt\""]);
+    scene.has_only(&["a.txt"]);
+    assert_eq!(scene.read("a.txt"), "old");
+    got("rename").assert_code(0);
+    assert_eq!(scene.names().len(), 3);
+}
+
+#[test]
+fn a_stop_ends_a_form_between_two_reads() {
+    use towpath::client::Target;
+    use towpath::inbox::Meter;
+    use towpath::inbox::get::{Fetch, GetError, To};
+    let scene = Scene::new();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/form", server.local_addr().unwrap());
+    let fetch = Fetch::new(Target::parse(&url).unwrap(), To::Directory(scene.path("")));
+    let (stopper, stop) = towpath::thread::Stop::new();
+    let meter = Meter::default();
+    std::thread::scope(|scope| {
+        let got = scope.spawn(|| fetch.get(&meter, &stop));
+        let (mut client, _) = server.accept().unwrap();
+        let (first, rest) = FORM.split_at(100);
+        write!(client, "HTTP/1.1 {FORM_HEAD}Content-Length: {}\r\n\r\n{first}", FORM.len()).unwrap();
+        until("its first bytes", || meter.moved() > 0);
+        stopper.stop();
+        // All of it is there to be had, and isn't wanted any more.
+        client.write_all(rest.as_bytes()).unwrap();
+        let error = got.join().unwrap().unwrap_err();
+        assert!(matches!(error, GetError::Stopped), "{error}");
+    });
+    scene.has_only(&[]);
 }
 
 #[test]

@@ -114,8 +114,9 @@ impl<'f> Course<'f> {
                 }
                 200 | 203 => {
                     if let Some(directory) = self.form_directory(&reply, &at)? {
-                        match parts::take(self.fetch, &mut reply, &at, &directory, self.meter) {
+                        match parts::take(self.fetch, &mut reply, &at, &directory, (self.meter, self.stop)) {
                             Ok(fetched) => return Ok(End::Form(fetched)),
+                            Err(_) if self.stop.is_set() => return Err(GetError::Stopped),
                             Err(error) => {
                                 self.cut_form(error, &at)?;
                                 continue;

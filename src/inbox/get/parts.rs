@@ -8,21 +8,22 @@ use super::fetch::{Fetch, Fetched, FetchedFile};
 use super::named::strangers;
 use crate::client::{Reply, Target};
 use crate::form::{Boundary, Limits, Part, Reader};
-use crate::inbox::folder::{Folder, Name, Published, Sealed};
+use crate::inbox::folder::{Folder, Name, OnConflict, Published, Sealed};
 use crate::inbox::{Meter, Sha};
+use crate::thread::Stop;
 
 /// As much may follow the final delimiter, and means nothing.
 const EPILOGUE_BYTES: u64 = 64 * 1024;
 
 /// Takes the form apart. Nothing has a name before its final delimiter and the
 /// end of the answer were seen; if a name can't be given then, those that were
-/// are taken back.
+/// are taken back. What was replaced can't be.
 pub(super) fn take(
     fetch: &Fetch,
     reply: &mut Reply,
     at: &Target,
     directory: &Path,
-    meter: &Meter,
+    (meter, stop): (&Meter, &Stop),
 ) -> Result<Fetched, GetError> {
     let target = at.to_string();
     let unwritable = |source| GetError::File { path: directory.to_owned(), source };
@@ -31,7 +32,7 @@ pub(super) fn take(
         .map_err(|error| GetError::Garbled { target: target.clone(), what: error.to_string() })?;
     meter.begin(0, reply.length());
     let limits = Limits { parts: fetch.max_files, ..Limits::default() };
-    let mut body = Counted { reply, meter, left: fetch.max_bytes };
+    let mut body = Counted { reply, meter, stop, left: fetch.max_bytes };
     let mut fetched = Fetched::default();
     let mut drafts: Vec<(Name, Sealed)> = Vec::new();
     let mut reader = Reader::new(&mut body, boundary, limits);
@@ -53,6 +54,11 @@ pub(super) fn take(
                     what: format!("a file is called {sent:?}"),
                 })?;
                 meter.set_name(name.as_str());
+                if fetch.on_conflict == OnConflict::Replace && drafts.iter().any(|(other, _)| *other == name) {
+                    // The one would take the other's place.
+                    let what = format!("two files are called {:?}", name.as_str());
+                    return Err(GetError::Garbled { target, what });
+                }
                 let sealed = file(&folder, part, fetch.verify, &broken, &unwritable)?;
                 drafts.push((name, sealed));
             }
@@ -111,7 +117,7 @@ fn publish(
         match sealed.publish(&name, fetch.on_conflict) {
             Ok(published) => done.push(published),
             Err(source) => {
-                if fetch.on_conflict != crate::inbox::folder::OnConflict::Replace {
+                if fetch.on_conflict != OnConflict::Replace {
                     for published in done {
                         // What can't be taken back stays: it is whole.
                         let _: io::Result<()> = folder.remove(&published.name);
@@ -137,11 +143,15 @@ fn publish(
 struct Counted<'c> {
     reply: &'c mut Reply,
     meter: &'c Meter,
+    stop: &'c Stop,
     left: Option<u64>,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_set() {
+            return Err(io::Error::other("stopped"));
+        }
         let len = self.reply.read(buf)?;
         self.meter.add(len as u64);
         if let Some(left) = &mut self.left {

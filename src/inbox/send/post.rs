@@ -37,15 +37,15 @@ pub(super) fn all(line: &mut Line<'_>) -> Result<Files, SendError> {
         }
         let text = answer.text(ANSWER_BYTES);
         let ours = if is_whole { hashes(hashing)? } else { Vec::new() };
+        if answer.is_success() && !is_whole {
+            let what = format!("it answered {} before it had everything", answer.status());
+            return Err(SendError::Garbled { target: target.to_string(), what });
+        }
         if let Some(replies) = reply::files(&answer, &text) {
             let sent = Told { target: &target, lengths: &lengths, ours: &ours, begun };
             return each(line, &sent, replies);
         }
         if answer.is_success() {
-            if !is_whole {
-                let what = format!("it answered {} before it had everything", answer.status());
-                return Err(SendError::Garbled { target: target.to_string(), what });
-            }
             let told = Told { target: &target, lengths: &lengths, ours: &ours, begun };
             return Ok((0..line.shipment.items.len()).map(|index| Ok(told.file(line, index, None, false))).collect());
         }
