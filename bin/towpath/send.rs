@@ -33,9 +33,10 @@ or has something else; 69 it can't be reached, retries used up; 74 a local file
 can't be read, or changed while it was sent; 2 wrong usage; 125 an error of towpath's own.";
 
 #[derive(Args)]
+#[command(override_usage = "towpath send [OPTIONS] <FILE>... <URL>")]
 pub(crate) struct SendArguments {
     /// Files to send, - is standard input; then where to: http:// or https://
-    #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"])]
+    #[arg(required = true, value_name = "FILE|URL")]
     pub(crate) words: Vec<OsString>,
 
     /// Add a field to the form, before the files; may be repeated
@@ -93,6 +94,9 @@ impl From<String> for Unfit {
 
 fn shipment(arguments: &SendArguments) -> Result<Shipment, Unfit> {
     let (url, files) = arguments.words.split_last().ok_or("missing: FILE and URL".to_owned())?;
+    if files.is_empty() {
+        return Err(Unfit::Usage("a file and a URL are needed: towpath send FILE... URL".to_owned()));
+    }
     let url = url.to_str().ok_or("the URL isn't UTF-8".to_owned())?;
     let to = target(url).map_err(|line| format!("{line}; the last argument is where to send"))?;
     let is_below = to.path().ends_with('/');

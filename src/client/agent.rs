@@ -77,7 +77,7 @@ pub enum Error {
         target: String,
     },
     /// No answer came: not reached, cut, too late, or not trusted.
-    #[error("no answer from {target}")]
+    #[error("no answer from {target}{}", distrust(source))]
     Failed {
         /// Where the request went: scheme and host.
         target: String,
@@ -254,6 +254,30 @@ fn answer(
 }
 
 /// The same error without the URL that some of them carry.
+/// What is wrong with the server's certificate, if that is why, in words that say what to do.
+#[cfg(feature = "tls")]
+fn distrust(error: &ureq::Error) -> &'static str {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer};
+    let ureq::Error::Io(error) = error else { return "" };
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let Some(rustls::Error::InvalidCertificate(why)) = inner else { return "" };
+    match why {
+        UnknownIssuer => ", whose certificate is from nobody who is trusted here; --ca FILE names who is",
+        Expired | ExpiredContext { .. } => ", whose certificate has expired",
+        NotValidForName | NotValidForNameContext { .. } => ", whose certificate is for other names",
+        // The library that checks has no kind of its own for it.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            ", whose certificate is one for authorities; make it anew with basicConstraints=CA:FALSE"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn distrust(_error: &ureq::Error) -> &'static str {
+    ""
+}
+
 pub(super) fn without_url(error: ureq::Error) -> ureq::Error {
     match error {
         ureq::Error::BadUri(_) => ureq::Error::BadUri("the URL".to_owned()),

@@ -63,7 +63,7 @@ fn form(asked: &Asked) -> Vec<Got> {
 #[test]
 fn fields_come_before_files_in_one_form() {
     let (scene, peer) = (scene(), Peer::playing([ok()]));
-    let sent = scene.sent(&["-F", "x=1=2", "-F", "y=", "-H", "X-Mine: yes", "a.txt", "long", &peer.url("/up?q=1")]);
+    let sent = scene.sent(&["-F", "x=1=2", "-F", "y=", "a.txt", "-H", "X-Mine: yes", "long", &peer.url("/up?q=1")]);
     sent.assert_code(0);
     let out = sent.out();
     assert!(out.starts_with("a.txt: 3 bytes") && out.contains(&hex(b"abc")) && out.lines().count() == 2, "{out}");
@@ -291,6 +291,7 @@ fn what_can_not_be_sent_is_told_before_anything_is() {
     let (scene, peer) = (scene(), Peer::playing([ok()]));
     scene.sent(&["none", &peer.url("/up")]).assert_code(74).assert_one_line(&["can't send none", "No such file"]);
     scene.sent(&[".", &peer.url("/up")]).assert_code(74).assert_one_line(&["directory"]);
+    scene.sent(&["a.txt"]).assert_code(2).assert_one_line(&["FILE... URL"]);
     scene.sent(&["a.txt", "ftp://h/"]).assert_code(2).assert_one_line(&["the URL"]);
     scene
         .sent(&["-H", "Content-Length: 3", "a.txt", &peer.url("/up")])

@@ -22,13 +22,17 @@ fn long() -> Vec<u8> {
 
 /// A server of the folder `inbox`, and its address.
 fn serve(scene: &Scene) -> (Running, SocketAddr) {
+    serve_with(scene, &[])
+}
+
+fn serve_with(scene: &Scene, flags: &[&str]) -> (Running, SocketAddr) {
     fs::create_dir_all(scene.path("inbox")).unwrap();
     let mut command = scene.towpath();
     command.args(["serve", "--config", &scene.name("towpath.conf"), "-v", "--listen", "127.0.0.1:0", "inbox"]);
-    let running = Running::start(&mut command);
+    let running = Running::start(command.args(flags));
     let address = eventually("its address", || {
         let err = running.err();
-        let rest = err.split("http://").nth(1)?;
+        let rest = err.split("://").nth(1)?;
         rest.split_once('\n')?.0.trim().parse().ok()
     });
     (running, address)
@@ -174,4 +178,44 @@ fn files_go_round_through_a_form_each_way() {
     }
     let again = transfer(&scene, &["send", "empty", &format!("{base}/files/")]).finish();
     again.assert_code(76).assert_one_line(&["409"]);
+}
+
+/// A certificate of its own issuing, and a server that shows it.
+#[cfg(feature = "tls")]
+fn serve_showing(scene: &Scene, params: rcgen::CertificateParams) -> (Running, SocketAddr) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(scene.path("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(scene.path("key.pem"), key.serialize_pem()).unwrap();
+    serve_with(scene, &["--tls-cert", "cert.pem", "--tls-key", "key.pem"])
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_that_is_not_taken_is_told_with_what_to_do() {
+    let scene = Scene::new();
+    fs::write(scene.path("a.txt"), "abc").unwrap();
+    let named = |name: &str| rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    let mut authority = named("127.0.0.1");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let mut expired = named("127.0.0.1");
+    expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let ours = ["--ca", "cert.pem"];
+    for (params, flags, want) in [
+        (named("127.0.0.1"), &ours[..0], "--ca FILE"),
+        (authority, &ours, "basicConstraints=CA:FALSE"),
+        (expired, &ours, "has expired"),
+        (named("other.example.org"), &ours, "for other names"),
+    ] {
+        let (_server, address) = serve_showing(&scene, params);
+        for words in [&["send", "a.txt"][..], &["get"]] {
+            let url = format!("https://{address}/files/a.txt");
+            let told = transfer(&scene, &[words, flags, &[&url]].concat()).finish();
+            told.assert_code(69).assert_one_line(&["can't be reached", want]);
+        }
+        assert!(!scene.path("inbox/a.txt").exists());
+    }
+    let (_server, address) = serve_showing(&scene, named("127.0.0.1"));
+    transfer(&scene, &["send", "a.txt", "--ca", "cert.pem", &format!("https://{address}/files/")])
+        .finish()
+        .assert_code(0);
 }
