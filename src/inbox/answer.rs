@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::digest::Sha;
+use super::Sha;
 use crate::client::Reply;
 
 /// How much of a server's words is shown.

@@ -1,13 +1,11 @@
-//! SHA-256 beside a transfer, and the headers that carry it (RFC 9530).
+//! SHA-256 beside a transfer: one thread, fed with what passes.
 
-use std::fmt;
 use std::io;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sha2::{Digest, Sha256};
 
+use super::Sha;
 use crate::thread::{Worker, spawn};
 
 /// What asks a server for a digest of what is transferred.
@@ -15,54 +13,6 @@ pub(super) const WANT: (&str, &str) = ("Want-Repr-Digest", "sha-256=10");
 
 /// Buffers on their way to the hash, and on their way back.
 const QUEUE: usize = 4;
-
-/// A SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Sha([u8; 32]);
-
-impl Sha {
-    /// From hexadecimal digits, as in towpath's JSON.
-    pub(super) fn from_hex(hex: &str) -> Option<Sha> {
-        let mut bytes = [0; 32];
-        if hex.len() != 64 || !hex.is_ascii() {
-            return None;
-        }
-        for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        Some(Sha(bytes))
-    }
-
-    /// From a `Repr-Digest` header's value, which may have others beside it:
-    /// `sha-256=:BASE64:` (RFC 9530, section 3).
-    pub(super) fn from_header(value: &str) -> Option<Sha> {
-        let item = value.split(',').find_map(|item| {
-            let (name, value) = item.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("sha-256").then_some(value.trim())
-        })?;
-        let base64 = item.split(';').next()?.trim().strip_prefix(':')?.strip_suffix(':')?;
-        Some(Sha(STANDARD.decode(base64).ok()?.try_into().ok()?))
-    }
-}
-
-impl From<[u8; 32]> for Sha {
-    fn from(bytes: [u8; 32]) -> Sha {
-        Sha(bytes)
-    }
-}
-
-impl fmt::Display for Sha {
-    /// In hexadecimal digits, as `sha256sum` prints it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Sha {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sha({self})")
-    }
-}
 
 /// A thread that hashes what is fed to it, contents one after the other. Its
 /// queue is bounded: who feeds faster than it hashes waits.
@@ -99,7 +49,7 @@ impl Hashing {
                         // One too many is dropped.
                         let _: Result<(), crossbeam_channel::TrySendError<Vec<u8>>> = back.try_send(bytes);
                     }
-                    Order::End => done.push(Sha(std::mem::take(&mut hash).finalize().into())),
+                    Order::End => done.push(Sha::from(std::mem::take(&mut hash))),
                 }
             }
             done
@@ -165,18 +115,5 @@ mod tests {
         assert_eq!(done[0].to_string(), ABC);
         assert!(done[1].to_string().starts_with("e3b0c442"));
         assert_eq!(done.len(), 2);
-    }
-
-    #[test]
-    fn a_digest_is_read_from_json_and_from_headers() {
-        let sha = Sha::from_hex(ABC).unwrap();
-        assert_eq!(sha.to_string(), ABC);
-        let value = "unixsum=30637, sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:;x=1, sha-512=:YWJj:";
-        assert_eq!(Sha::from_header(value), Some(sha));
-        for bad in ["", "sha-256=ungW", "sha-256=:abc:", "sha-512=:YWJj:", "sha-256=:!!:"] {
-            assert_eq!(Sha::from_header(bad), None, "{bad}");
-        }
-        assert_eq!(Sha::from_hex(&ABC[1..]), None);
-        assert_eq!(Sha::from_hex(&ABC.replace('a', "g")), None);
     }
 }

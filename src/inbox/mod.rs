@@ -24,10 +24,11 @@ mod meter;
 mod retry;
 pub mod send;
 pub mod serve;
+mod sha;
 
-pub use digest::Sha;
 pub use meter::Meter;
 pub use retry::Retry;
+pub use sha::Sha;
 
 /// A part of a URL without its `%XX`; `None` if that isn't UTF-8.
 fn decoded(text: &str) -> Option<String> {

@@ -182,7 +182,7 @@ fn files_go_round_through_a_form_each_way() {
 
 /// A certificate of its own issuing, and a server that shows it.
 #[cfg(feature = "tls")]
-fn serve_showing(scene: &Scene, params: rcgen::CertificateParams) -> (Running, SocketAddr) {
+fn serve_showing(scene: &Scene, params: &rcgen::CertificateParams) -> (Running, SocketAddr) {
     let key = rcgen::KeyPair::generate().unwrap();
     fs::write(scene.path("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
     fs::write(scene.path("key.pem"), key.serialize_pem()).unwrap();
@@ -206,7 +206,7 @@ fn a_certificate_that_is_not_taken_is_told_with_what_to_do() {
         (expired, &ours, "has expired"),
         (named("other.example.org"), &ours, "for other names"),
     ] {
-        let (_server, address) = serve_showing(&scene, params);
+        let (_server, address) = serve_showing(&scene, &params);
         for words in [&["send", "a.txt"][..], &["get"]] {
             let url = format!("https://{address}/files/a.txt");
             let told = transfer(&scene, &[words, flags, &[&url]].concat()).finish();
@@ -214,7 +214,7 @@ fn a_certificate_that_is_not_taken_is_told_with_what_to_do() {
         }
         assert!(!scene.path("inbox/a.txt").exists());
     }
-    let (_server, address) = serve_showing(&scene, named("127.0.0.1"));
+    let (_server, address) = serve_showing(&scene, &named("127.0.0.1"));
     transfer(&scene, &["send", "a.txt", "--ca", "cert.pem", &format!("https://{address}/files/")])
         .finish()
         .assert_code(0);

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::{Sender, bounded};
 use sha2::{Digest, Sha256};
 
+use crate::inbox::Sha;
 use crate::thread::{Stop, Worker, spawn};
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -24,7 +25,7 @@ pub(super) struct Hasher {
     written: Arc<AtomicU64>,
     /// One nudge is enough: it means "look again". Disconnected: that was all.
     nudge: Sender<()>,
-    worker: Worker<io::Result<[u8; 32]>>,
+    worker: Worker<io::Result<Sha>>,
 }
 
 impl Hasher {
@@ -41,7 +42,7 @@ impl Hasher {
                 let is_all = nudged.recv().is_err();
                 at = catch_up(&file, &mut hash, &mut buffer, at, &there, stop)?;
                 if is_all {
-                    return Ok(hash.finalize().into());
+                    return Ok(Sha::from(hash));
                 }
             }
         })?;
@@ -58,7 +59,7 @@ impl Hasher {
 
     /// Waits until all of it is hashed: as long as that takes, for what the
     /// thread is behind.
-    pub(super) fn finish(self) -> io::Result<[u8; 32]> {
+    pub(super) fn finish(self) -> io::Result<Sha> {
         let Hasher { nudge, worker, .. } = self;
         drop(nudge);
         worker.join().map_err(io::Error::other)?

@@ -9,6 +9,7 @@ use super::draft::Hidden;
 use super::hidden;
 use super::name::Name;
 use super::root::Folder;
+use crate::inbox::Sha;
 
 /// So many numbers are tried for a name that is taken.
 const NUMBERS: u32 = 10_000;
@@ -34,7 +35,7 @@ pub struct Published {
     /// Its length in bytes.
     pub size: u64,
     /// Its SHA-256, if it was taken.
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<Sha>,
 }
 
 /// A file that is written to its end and has no name yet, from
@@ -46,17 +47,11 @@ pub struct Sealed {
     file: File,
     hidden: Option<Hidden>,
     size: u64,
-    sha256: Option<[u8; 32]>,
+    sha256: Option<Sha>,
 }
 
 impl Sealed {
-    pub(super) fn new(
-        folder: Folder,
-        file: File,
-        hidden: Option<Hidden>,
-        size: u64,
-        sha256: Option<[u8; 32]>,
-    ) -> Sealed {
+    pub(super) fn new(folder: Folder, file: File, hidden: Option<Hidden>, size: u64, sha256: Option<Sha>) -> Sealed {
         Sealed { folder, file, hidden, size, sha256 }
     }
 
@@ -66,7 +61,7 @@ impl Sealed {
     }
 
     /// Its SHA-256, if it was taken.
-    pub fn sha256(&self) -> Option<[u8; 32]> {
+    pub fn sha256(&self) -> Option<Sha> {
         self.sha256
     }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::inbox::Sha;
 
 /// An empty directory, opened in both ways.
 fn each_way(test: impl Fn(&Path, Folder)) {
@@ -142,7 +143,7 @@ fn no_symbolic_link_is_followed_and_none_is_listed() {
 fn the_hash_is_of_what_is_in_the_file() {
     each_way(|_, folder| {
         let text: Vec<u8> = (0..300_000_u32).flat_map(u32::to_ne_bytes).collect();
-        let want = Some(<[u8; 32]>::from(Sha256::digest(&text)));
+        let want = Some(Sha::from(Sha256::new_with_prefix(&text)));
         let mut draft = folder.draft(Some(text.len() as u64)).unwrap();
         draft.write_all(&text[..100]).unwrap();
         draft.hash().unwrap();

@@ -8,8 +8,8 @@ use super::fetch::{Fetch, Fetched, FetchedFile};
 use super::named::strangers;
 use crate::client::{Reply, Target};
 use crate::form::{Boundary, Limits, Part, Reader};
+use crate::inbox::Meter;
 use crate::inbox::folder::{Folder, Name, OnConflict, Published, Sealed};
-use crate::inbox::{Meter, Sha};
 use crate::thread::Stop;
 
 /// As much may follow the final delimiter, and means nothing.
@@ -133,7 +133,7 @@ fn publish(
             path: Some(directory.join(published.name.as_str())),
             bytes: published.size,
             had: 0,
-            sha256: published.sha256.map(Sha::from),
+            sha256: published.sha256,
             is_verified: false,
         })
         .collect())

@@ -210,7 +210,7 @@ pub(super) struct Sealed {
 
 impl Sealed {
     pub(super) fn sha256(&self) -> Option<Sha> {
-        self.sealed.sha256().map(Sha::from)
+        self.sealed.sha256()
     }
 
     pub(super) fn publish(self, name: &Name, on_conflict: OnConflict) -> io::Result<(PathBuf, Published)> {

@@ -6,10 +6,10 @@ use super::error::SendError;
 use super::outflow::{Failed, taken};
 use super::shipment::Shipment;
 use crate::client::{self, Load, Reply, Target, Transfer};
-use crate::inbox::Meter;
 use crate::inbox::answer::{first_line, repr_digest, with_causes};
-use crate::inbox::digest::{self, Sha};
+use crate::inbox::digest;
 use crate::inbox::retry::{Failures, Next, asked_pause, is_passing, may_pass};
+use crate::inbox::{Meter, Sha};
 use crate::thread::Stop;
 
 /// From this length on the word to go on is waited for: a refusal is then seen

@@ -6,14 +6,11 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::http::Request;
+use crate::inbox::Sha;
 use crate::thread::Stop;
-
-pub(super) type Sha = [u8; 32];
 
 /// So many are remembered.
 const REMEMBERED: usize = 4_096;
@@ -33,35 +30,10 @@ pub(super) fn is_wanted(request: &Request<'_>) -> bool {
 /// One that is none; digests of other kinds are left alone.
 pub(super) fn announced(request: &Request<'_>) -> Result<Option<Sha>, &'static str> {
     let header = request.header("Repr-Digest").unwrap_or("");
-    let member = header.split(',').find_map(|member| member.trim().strip_prefix("sha-256="));
-    let Some(member) = member else { return Ok(None) };
-    let decoded = member.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).and_then(|text| {
-        let bytes = STANDARD.decode(text).ok()?;
-        Sha::try_from(bytes.as_slice()).ok()
-    });
-    decoded.map(Some).ok_or("the Repr-Digest is no SHA-256")
-}
-
-/// The value of a `Repr-Digest` header.
-pub(super) fn header(sha: &Sha) -> String {
-    format!("sha-256=:{}:", STANDARD.encode(sha))
-}
-
-/// As people write it.
-pub(super) fn hex(sha: &Sha) -> String {
-    sha.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// From what [`hex`] wrote.
-pub(super) fn from_hex(text: &str) -> Option<Sha> {
-    let mut sha = Sha::default();
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
+    if !header.split(',').any(|member| member.trim().starts_with("sha-256=")) {
+        return Ok(None);
     }
-    for (at, byte) in sha.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(sha)
+    Sha::from_header(header).map(Some).ok_or("the Repr-Digest is no SHA-256")
 }
 
 /// The digests of files by their ETags, so that one that is fetched often is
@@ -103,7 +75,7 @@ impl Digests {
                 Err(error) => return Err(error),
             }
         }
-        let sha = hash.finalize().into();
+        let sha = Sha::from(hash);
         self.learn(etag, sha);
         Ok(sha)
     }
@@ -111,20 +83,5 @@ impl Digests {
     /// A map is whole whatever panics.
     fn known(&self) -> MutexGuard<'_, HashMap<String, Sha>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_goes_both_ways() {
-        let sha = Sha::from(Sha256::digest(b"abc"));
-        assert_eq!(from_hex(&hex(&sha)), Some(sha));
-        assert_eq!(hex(&sha), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(header(&sha), "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:");
-        assert_eq!(from_hex("ba"), None);
-        assert_eq!(from_hex(&"é".repeat(32)), None);
     }
 }

@@ -78,7 +78,7 @@ fn give(
     }
     if digest::is_wanted(request) {
         let sha = shared.digests.of(file, &version.etag, request.stop())?;
-        reply = reply.header("Repr-Digest", &digest::header(&sha));
+        reply = reply.header("Repr-Digest", &sha.to_header());
     }
     reply.file(file, offset, length)
 }

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::super::folder::{Name, OnConflict, Published, Sealed};
 use super::conditions::{self, Version};
-use super::digest::{self, Sha};
+use super::digest;
 use super::event::Event;
 use super::inbox::Shared;
 use super::intake::{Bounded, Failed, Intake, as_much_as_fits};
 use super::refused::Refused;
 use super::{answer, report, uploads};
 use crate::http::{Reply, Request, Sent};
+use crate::inbox::Sha;
 
 pub(super) fn answer(shared: &Shared, request: &mut Request<'_>, reply: Reply<'_>, name: &Name) -> io::Result<Sent> {
     let wish = match Wish::of(shared, request, name) {
@@ -99,7 +100,7 @@ impl Wish {
         let status = if replaced { 200 } else { 201 };
         let mut reply = reply.status(status).header("Location", &report::url(published.name.as_str()));
         if let Some(sha) = published.sha256.filter(|_| self.wants_digest) {
-            reply = reply.header("Repr-Digest", &digest::header(&sha));
+            reply = reply.header("Repr-Digest", &sha.to_header());
         }
         let file: Value = report::file(sent_as.as_str(), None, &Ok(published), status);
         answer::json(reply, &file)

@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use super::super::folder::Published;
-use super::digest;
 use super::file_header::percent_encode;
 use super::refused::Refused;
 
@@ -25,7 +24,7 @@ pub(super) fn file(sent_as: &str, field: Option<&str>, fate: &Fate, created: u16
             }
             file.insert("size".to_owned(), json!(published.size));
             if let Some(sha) = &published.sha256 {
-                file.insert("sha256".to_owned(), digest::hex(sha).into());
+                file.insert("sha256".to_owned(), sha.to_string().into());
             }
             file.insert("url".to_owned(), url(name).into());
             file.insert("status".to_owned(), json!(created));

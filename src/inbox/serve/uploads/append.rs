@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind};
 
 use super::super::super::folder::Kept;
 use super::super::answer;
-use super::super::digest;
 use super::super::inbox::Shared;
 use super::super::intake::{Bounded, Failed, Intake, as_much_as_fits};
 use super::super::refused::Refused;
@@ -27,7 +26,7 @@ pub(super) fn head(shared: &Shared, request: &Request<'_>, id: &str) -> Result<H
     let (offset, length) = match &record.done {
         Some(done) => {
             headers.push(("Content-Location", report::url(done.name.as_str())));
-            headers.extend(done.sha256.map(|sha| ("Repr-Digest", digest::header(&sha))));
+            headers.extend(done.sha256.map(|sha| ("Repr-Digest", sha.to_header())));
             (done.size, Some(done.size))
         }
         None => (synced(&kept(shared, id)?)?, record.length),
@@ -199,7 +198,7 @@ pub(super) fn finish(
         .header("Upload-Complete", &boolean(true))
         .header("Upload-Offset", &published.size.to_string());
     if let Some(sha) = sha256 {
-        reply = reply.header("Repr-Digest", &digest::header(&sha));
+        reply = reply.header("Repr-Digest", &sha.to_header());
     }
     answer::json(reply, &report::file(sent_as.as_str(), None, &Ok(published), 201))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::super::folder::{Name, OnConflict};
-use super::super::digest::{Sha, from_hex, hex};
+use crate::inbox::Sha;
 
 /// The record of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) struct Done {
 
 impl Record {
     pub(super) fn to_text(&self) -> String {
-        let sha = |sha: Option<Sha>| sha.as_ref().map(hex);
+        let sha = |sha: Option<Sha>| sha.map(|sha| sha.to_string());
         let done = self
             .done
             .as_ref()
@@ -50,7 +50,7 @@ impl Record {
     pub(super) fn from_text(text: &str) -> Option<Record> {
         let record: Value = serde_json::from_str(text).ok()?;
         let name = |value: &Value| Name::parse(value["name"].as_str()?).ok();
-        let sha = |value: &Value| value["sha256"].as_str().and_then(from_hex);
+        let sha = |value: &Value| value["sha256"].as_str().and_then(Sha::from_hex);
         let done = match &record["done"] {
             Value::Null => None,
             done => Some(Done { name: name(done)?, size: done["size"].as_u64()?, sha256: sha(done) }),
@@ -86,7 +86,7 @@ mod tests {
         let mut record = Record {
             name: name.clone(),
             length: Some(5),
-            announced: Some([7; 32]),
+            announced: Sha::from_hex(&"07".repeat(32)),
             wants_digest: false,
             is_new: true,
             done: None,
