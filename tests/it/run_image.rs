@@ -213,8 +213,31 @@ mod on_redis {
     use super::*;
     use crate::support::redis::Redis;
 
-    fn flags(server: &Redis) -> Vec<String> {
-        ["--store", &server.url(), "--once", "job", "--ttl", "10s"].map(str::to_owned).to_vec()
+    /// A container that is up under a lease of a Redis.
+    struct Leased {
+        stage: Stage,
+        server: Redis,
+        flags: Vec<String>,
+        first: Running,
+    }
+
+    impl Leased {
+        fn start() -> Leased {
+            let (stage, server) = (Stage::new(), Redis::start());
+            let flags = ["--store", &server.url(), "--once", "job", "--ttl", "10s"].map(str::to_owned).to_vec();
+            let first = stage.sh(&strs(&flags), DEAF);
+            stage.wait_up();
+            Leased { stage, server, flags, first }
+        }
+
+        /// A run that waits for the lease.
+        fn next(&self) -> Running {
+            self.stage.next(&strs(&self.flags))
+        }
+    }
+
+    fn strs(flags: &[String]) -> Vec<&str> {
+        flags.iter().map(String::as_str).collect()
     }
 
     #[test]
@@ -222,12 +245,9 @@ mod on_redis {
         if skipped("docker") || skipped("redis") {
             return;
         }
-        let (stage, server) = (Stage::new(), Redis::start());
-        let flags = flags(&server);
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let first = stage.sh(&flags, DEAF);
-        stage.wait_up();
-        let next = stage.next(&flags);
+        let leased = Leased::start();
+        let next = leased.next();
+        let Leased { stage, server: _server, first, .. } = leased;
         first.send(Signal::STOP);
         assert_alone(next);
         first.send(Signal::CONT);
@@ -240,12 +260,9 @@ mod on_redis {
         if skipped("docker") || skipped("redis") {
             return;
         }
-        let (stage, server) = (Stage::new(), Redis::start());
-        let flags = flags(&server);
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let first = stage.sh(&flags, DEAF);
-        stage.wait_up();
-        let next = stage.next(&flags);
+        let leased = Leased::start();
+        let next = leased.next();
+        let Leased { stage, server: _server, first, .. } = leased;
         let attendant = Stage::servants(&first).1;
         first.send(Signal::STOP);
         // Whoever wakes it, it is stopped again: it can do nothing.
@@ -264,11 +281,7 @@ mod on_redis {
         if skipped("docker") || skipped("redis") {
             return;
         }
-        let (stage, server) = (Stage::new(), Redis::start());
-        let flags = flags(&server);
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let first = stage.sh(&flags, DEAF);
-        stage.wait_up();
+        let Leased { stage, server, first, .. } = Leased::start();
         server.cli(&["DEL", "job"]);
         first.finish().assert_code(79);
         stage.assert_nothing_left();
