@@ -57,6 +57,13 @@ pub(crate) struct Effort {
     /// How long a stream is quiet, and then fast, in one round.
     pub(crate) quiet: Duration,
     pub(crate) flood: Duration,
+    /// Keys that will expire some day, and those that do in one round.
+    pub(crate) volatile_keys: usize,
+    pub(crate) expiring_keys: usize,
+    /// How long a key is waited for that nobody tells of.
+    pub(crate) expiry_patience: Duration,
+    /// Deadlines set and handled in one round.
+    pub(crate) deadlines: usize,
 }
 
 impl Effort {
@@ -72,6 +79,10 @@ impl Effort {
         lock_pairs: 5_000,
         quiet: Duration::from_secs(4),
         flood: Duration::from_secs(2),
+        volatile_keys: 100_000,
+        expiring_keys: 500,
+        expiry_patience: Duration::from_secs(10),
+        deadlines: 50_000,
     };
     pub(crate) const QUICK: Self = Self {
         rounds: 2,
@@ -85,6 +96,10 @@ impl Effort {
         lock_pairs: 100,
         quiet: Duration::from_millis(200),
         flood: Duration::from_millis(200),
+        volatile_keys: 20_000,
+        expiring_keys: 50,
+        expiry_patience: Duration::from_millis(500),
+        deadlines: 2_000,
     };
 
     pub(crate) fn from_environment() -> Self {

@@ -24,6 +24,13 @@ pub(crate) enum Unit {
     LinesPerSecond,
     /// A lock taken and released.
     PairsPerSecond,
+    /// A deadline set, due, claimed, handled and acknowledged.
+    DeadlinesPerSecond,
+    /// Wall time in milliseconds, the worst there was in any round.
+    WorstMs,
+    /// What didn't come, of all rounds together.
+    Missing,
+    Bytes,
 }
 
 /// A bar of the design.
@@ -34,26 +41,36 @@ pub(crate) enum Bar {
     /// Of the peer's figure.
     TimesAtMost(f64),
     TimesAtLeast(f64),
+    /// In the figure's own unit.
+    AtLeast(f64),
 }
 
 impl Unit {
     pub(crate) fn show(self, value: f64) -> String {
         match self {
-            Self::WallMs | Self::CpuMs => format!("{value:.2} ms"),
+            Self::WallMs | Self::CpuMs | Self::WorstMs => format!("{value:.2} ms"),
             Self::CpuSecondsPerGib => format!("{value:.2} s/GiB"),
             Self::Mebibytes => format!("{value:.2} MiB"),
             Self::Kibibytes if value < 100.0 => format!("{value:.1} KiB"),
             Self::Kibibytes => format!("{value:.0} KiB"),
             Self::MebibytesPerSecond => format!("{value:.0} MiB/s"),
-            Self::PairsPerSecond => format!("{:.2} k/s", value / 1000.0),
+            Self::PairsPerSecond | Self::DeadlinesPerSecond => format!("{:.2} k/s", value / 1000.0),
+            Self::Missing => format!("{value:.0}"),
+            Self::Bytes => format!("{value:.0} B"),
             Self::LinesPerSecond => format!("{:.0} k lines/s", value / 1000.0),
         }
     }
 
     /// The rounds as one number: their median, which one disturbed round
     /// doesn't move. Processor time comes in coarse steps, which only a mean
-    /// levels out; other processes don't disturb it.
+    /// levels out; other processes don't disturb it. What must never happen
+    /// isn't levelled out at all.
     pub(crate) fn combine(self, rounds: &[f64]) -> f64 {
+        match self {
+            Self::Missing => return rounds.iter().sum(),
+            Self::WorstMs => return rounds.iter().copied().fold(0.0, f64::max),
+            _ => {}
+        }
         if matches!(self, Self::CpuMs | Self::CpuSecondsPerGib) {
             return rounds.iter().sum::<f64>() / rounds.len() as f64;
         }
@@ -69,15 +86,22 @@ impl Bar {
         let ratio = ours.zip(peer).map(|(ours, peer)| ours / peer);
         // What it is held to, and by which part of that it is missed.
         let (bar, missed) = match self {
-            Self::AtMost(most) => (format!("<= {}", unit.show(most)), ours.map(|ours| ours / most - 1.0)),
+            Self::AtMost(most) => (format!("<= {}", unit.show(most)), ours.map(|ours| excess(ours, most))),
             Self::TimesAtMost(most) => (format!("<= {most}x"), ratio.map(|ratio| ratio / most - 1.0)),
             Self::TimesAtLeast(least) => (format!(">= {least}x"), ratio.map(|ratio| 1.0 - ratio / least)),
+            Self::AtLeast(least) => (format!(">= {}", unit.show(least)), ours.map(|ours| 1.0 - ours / least)),
         };
         let verdict = match missed {
             None => "not measured".to_owned(),
             Some(missed) if missed <= 0.0 => "met".to_owned(),
+            Some(missed) if missed.is_infinite() => "missed".to_owned(),
             Some(missed) => format!("missed by {:.0} %", missed * 100.0),
         };
         format!("{bar}: {verdict}")
     }
+}
+
+/// By which part of it a bar is missed; a bar of nothing at all is met or not.
+fn excess(ours: f64, most: f64) -> f64 {
+    if ours <= most { 0.0 } else { ours / most - 1.0 }
 }

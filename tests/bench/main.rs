@@ -12,8 +12,12 @@
 #![allow(clippy::unwrap_used)] // a bench's way to fail, as a test's
 
 mod compare;
+#[cfg(feature = "redis")]
+mod deadlines;
 #[cfg(feature = "docker")]
 mod docker;
+#[cfg(feature = "redis")]
+mod expiry;
 mod fanout;
 mod figure;
 mod files;
@@ -65,6 +69,11 @@ fn main() {
     comparisons.extend(lock::comparisons(effort));
     #[cfg(all(feature = "http", feature = "redis"))]
     comparisons.extend(relay::comparisons(effort));
+    #[cfg(feature = "redis")]
+    {
+        comparisons.extend(expiry::comparisons(effort));
+        comparisons.extend(deadlines::comparisons(effort));
+    }
     comparisons.extend(size::comparisons(effort));
     comparisons.retain(|comparison| comparison.is_named_by(&names));
 
