@@ -24,6 +24,7 @@ pub mod show;
 mod stop;
 mod when;
 
+use std::io::{self, Read};
 use std::time::Duration;
 
 use crate::client::{Ask, BodyLimit, Service};
@@ -169,12 +170,20 @@ fn agreed(service: &Service) -> Result<Version, Error> {
     let place = service.place();
     let version = answer.header("Api-Version").and_then(Version::parse);
     let Some(version) = version else {
-        let text = format!("{place} doesn't answer as Docker does (status {}); is it a daemon's?", answer.status());
+        let status = answer.status();
+        let mut said = Vec::new();
+        // What can't be read says nothing.
+        let _: io::Result<usize> = answer.into_body().take(1024).read_to_end(&mut said);
+        // How a server written in Go answers who speaks to it in the clear.
+        let hint = match memchr::memmem::find(&said, b"HTTPS") {
+            Some(_) => "it wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH",
+            None => "is it a daemon's?",
+        };
+        let text = format!("{place} doesn't answer as Docker does (status {status}); {hint}");
         return Err(Error::new(ErrorKind::Garbage, text));
     };
     // The body is "OK", and the connection is wanted again.
-    std::io::copy(&mut std::io::Read::take(answer.into_body(), 1024), &mut std::io::sink())
-        .map_err(|error| Error::unread(DOING, error))?;
+    io::copy(&mut answer.into_body().take(1024), &mut io::sink()).map_err(|error| Error::unread(DOING, error))?;
     if version < OLDEST {
         let text = format!("the daemon at {place} speaks API {}.{} at most, and 1.25 is needed", version.0, version.1);
         return Err(Error::new(ErrorKind::Garbage, text));

@@ -82,7 +82,7 @@ fn the_flags_say_the_same_as_the_environment() {
     let behind = ["images", "-q", "--host", &host, "--tlsverify", "--cert-path", certificates];
     assert_eq!(run(&before).assert_code(0).out(), run(&behind).assert_code(0).out());
     // Unencrypted to a port with TLS, and without the certificates that it takes.
-    run(&["-H", &host, "ps"]).assert_code(1).assert_one_line(&[]);
+    run(&["-H", &host, "ps"]).assert_code(1).assert_one_line(&["it wants TLS"]);
     run(&["-H", &host, "--tlsverify", "ps"]).assert_code(1).assert_one_line(&["ca.pem"]);
     fs::copy(format!("{certificates}/ca.pem"), scene.path("ca.pem")).unwrap();
     run(&["-H", &host, "--tlsverify", "ps"]).assert_code(1).assert_one_line(&[]);
