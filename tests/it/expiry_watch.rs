@@ -130,6 +130,33 @@ fn while_slots_move_nothing_is_missed() {
 }
 
 #[test]
+fn a_subscription_that_is_cut_loses_nothing_that_was_known() {
+    if skipped("redis") {
+        return;
+    }
+    let (scene, server) = (Scene::new(), Redis::with(telling()));
+    let watcher = watch(&scene, &server.url(), &[]);
+    watcher.wait_err("listening at");
+    let keys: Vec<String> = (0..50).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        server.cli(&["SET", key, "v", "PX", "1500"]);
+    }
+    // It has learned their times when it has handled one that came after them.
+    server.cli(&["SET", "last", "v", "PX", "100"]);
+    watcher.wait_out("\"last\"");
+    // Redis cuts off those who listen to what they may not any more.
+    server.cli(&["ACL", "SETUSER", "default", "resetchannels"]);
+    watcher.wait_err("doesn't permit our user the channels");
+    until("all to have expired unheard", || server.cli(&["KEYS", "k*"]).is_empty());
+    server.cli(&["ACL", "SETUSER", "default", "allchannels"]);
+    let handled = wait_handled(&[&watcher], &keys);
+    assert!(handled.iter().any(|line| line["kind"] == "reconciled"), "{handled:?}");
+    watcher.send(Signal::TERM);
+    let finished = watcher.finish();
+    assert_eq!(finished.assert_code(143).out().lines().count(), 51, "each once");
+}
+
+#[test]
 fn a_sentinels_failover_loses_nothing_that_was_replicated() {
     if skipped("redis") {
         return;
@@ -274,6 +301,19 @@ fn a_server_that_does_not_tell_is_named_and_configured_where_we_may() {
     let flags = server.cli(&["CONFIG", "GET", "notify-keyspace-events"]);
     assert!("KExg".chars().all(|flag| flags.lines().nth(1).unwrap().contains(flag)), "{flags}");
     watcher.wait_err("listening at");
+}
+
+#[test]
+fn a_user_without_the_channels_is_told_which() {
+    if skipped("redis") {
+        return;
+    }
+    let server = Redis::with(telling().user("me", "pw", "~* +@all resetchannels"));
+    let scene = Scene::new();
+    let url = server.url().replace("redis://", "redis://me:pw@");
+    let watcher = watch(&scene, &url, &[]);
+    watcher.wait_err("doesn't permit our user the channels __keyevent@0__:*");
+    assert!(!watcher.err().contains("pw@"));
 }
 
 #[test]

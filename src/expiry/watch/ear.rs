@@ -77,8 +77,9 @@ fn subscribe(
     let mut channels: Vec<String> =
         ["expired"].iter().chain(&LEARN).chain(&FORGET).map(|event| format!("{prefix}{event}")).collect();
     channels.push(context.group.channel());
-    let mut subscription = connection.as_pubsub();
-    subscription.subscribe(&channels).map_err(|error| match error.kind() {
+    // As a command of its own: `PubSub::subscribe` takes a refusal for a success. All
+    // stand when the first is answered; the other answers are no messages.
+    redis::cmd("SUBSCRIBE").arg(&channels).exec(&mut connection).map_err(|error| match error.kind() {
         ErrorKind::Server(ServerErrorKind::NoPerm) => format!(
             "the Redis at {address} doesn't permit our user the channels {prefix}* and {}; \
              grant them: ACL SETUSER NAME '&{prefix}*' '&towpath:*'",
@@ -86,6 +87,7 @@ fn subscribe(
         ),
         _ => words(error),
     })?;
+    let mut subscription = connection.as_pubsub();
     subscription.set_read_timeout(Some(LOOK)).map_err(words)?;
     if !put(heard, Heard::Stands, stop) {
         return Ok(());
@@ -103,7 +105,10 @@ fn subscribe(
                 if last.elapsed() >= QUIET {
                     let alive = |error: RedisError| words(error);
                     subscription.set_read_timeout(Some(PATIENCE)).map_err(alive)?;
-                    let _: redis::Value = subscription.ping().map_err(alive)?;
+                    let answer: redis::Value = subscription.ping().map_err(alive)?;
+                    if !is_of_subscriber(&answer) {
+                        return Err(format!("the Redis at {address} has ended our subscription"));
+                    }
                     subscription.set_read_timeout(Some(LOOK)).map_err(alive)?;
                     last = Moment::now();
                 }
@@ -132,6 +137,11 @@ fn subscribe(
             return Ok(());
         }
     }
+}
+
+/// Who is subscribed gets the answer to a PING as an array, anybody else as text.
+fn is_of_subscriber(pong: &redis::Value) -> bool {
+    matches!(pong, redis::Value::Array(_))
 }
 
 /// Waits for room; whether there was before the stop.
