@@ -81,7 +81,7 @@ fn relayed(arguments: &LogsArguments) -> Result<Option<Relayed>, String> {
     }
     let key = Key::new(key).map_err(|error| format!("--relay: {}", with_causes(&error)))?;
     let relayed = Relayed::of(&arguments.store.url()?, &key, PATIENCE);
-    let relayed = relayed.map_err(|error| format!("--relay: {}", with_causes(&error)))?;
+    let relayed = relayed.map_err(|error| format!("--relay: {}", with_causes(&error)))?.wait(arguments.wait);
     Ok(Some(match arguments.tail {
         Some(lines) => relayed.tail(lines),
         None => relayed,

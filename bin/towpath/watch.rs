@@ -128,7 +128,7 @@ pub(crate) fn watch(arguments: &WatchArguments) -> ExitCode {
 
 /// `unix:` is one, and no scheme of ours has less than `://`.
 #[cfg(feature = "redis")]
-fn looks_like_a_url(what: &str) -> bool {
+pub(crate) fn looks_like_a_url(what: &str) -> bool {
     what.contains("://") || what.starts_with("unix:")
 }
 

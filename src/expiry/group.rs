@@ -39,6 +39,11 @@ impl Group {
         format!("towpath:deadlines:{}", self.0)
     }
 
+    /// What lies among the keys, and is another after a flush.
+    pub(super) fn mark_key(&self) -> String {
+        format!("{}:mark", self.shard(0).tag)
+    }
+
     pub(super) fn shards(&self) -> Vec<Shard> {
         (0..SHARDS).map(|number| self.shard(number)).collect()
     }

@@ -185,7 +185,8 @@ for at = 4, #ARGV, 5 do
     known = known or score('k' .. key) >= when - tolerance
   end
   if not known then
-    redis.call('ZADD', seen, text(when), member)
+    -- From now on: one that is told late is told again no sooner.
+    redis.call('ZADD', seen, text(math.max(when, now)), member)
     redis.call('ZADD', seen, text(when), 'k' .. key)
     if not exact then redis.call('ZADD', seen, text(when), 'r' .. key) end
     redis.call('HSET', data, member, ARGV[at + 2])

@@ -27,6 +27,7 @@ mod docker_run;
 #[cfg(feature = "redis")]
 mod expiry_deadlines;
 #[cfg(feature = "redis")]
+mod expiry_gaps;
 mod expiry_watch;
 mod flow_follow;
 mod flow_merge;

@@ -111,9 +111,15 @@ fn of_two_runs_each_has_its_own_lines_and_end_and_the_first_gives_way() {
     first.finish().assert_code(3);
     let stream = server.cli(&["HGET", LAST, "stream"]);
     let next = stage.watch_next();
-    stage.start(&[], "echo second; exit 4").finish().assert_code(4);
+    let logs = stage.logs(&["--wait", "5m"]);
+    let second = stage.start(&[], "echo second; await b; exit 4");
+    next.wait_out("second\n");
+    logs.wait_out("second\n");
+    stage.scene.touch("b");
+    second.finish().assert_code(4);
     assert_seen(&of_first.finish(), 3, "first\n");
     assert_seen(&next.finish(), 4, "second\n");
+    assert_seen(&logs.finish(), 4, "second\n");
     assert_seen(&stage.watch(&[]).finish(), 4, "second\n");
     let left: u64 = server.cli(&["PTTL", &stream]).parse().unwrap();
     assert!(left <= 60_000, "{left}");
@@ -328,6 +334,7 @@ fn what_can_not_be_relayed_or_followed_is_said_at_once() {
     let quorum = "redis-quorum://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3";
     for (flags, part) in [
         (&["--relay"][..], "--relay does nothing without --once"),
+        (&["--once", KEY, "--relay-keep", "1MiB"], "--relay-keep does nothing without --relay"),
         (&["--once", KEY, "--relay"], "--relay: a relay can't be kept in"),
         (&["--once", KEY, "--relay", "--store", quorum], "its servers know nothing of each other"),
     ] {
@@ -336,10 +343,20 @@ fn what_can_not_be_relayed_or_followed_is_said_at_once() {
     for (arguments, part) in [
         (&[KEY][..], "say with --store where its run is"),
         (&[KEY, "--store", &scene.store()], "a relay can't be kept in"),
-        (&["unix:/none", "--store", quorum], "a Unix socket can't be watched"),
+        (&["unix:/none"], "a Unix socket can't be watched"),
+        (&["http://127.0.0.1:1", "--store", quorum], "--store does nothing with a URL"),
+        (&["http://127.0.0.1:1", "--tail", "1"], "--tail does nothing with a URL"),
+        (&["http://127.0.0.1:1", "--wait", "1s"], "--wait does nothing with a URL"),
+        (&[KEY, "--store", "redis://127.0.0.1:1", "--token-file", "/none"], "--token-file does nothing with a KEY"),
         (&[KEY, "--store", quorum], "its servers know nothing of each other"),
     ] {
         scene.watch(arguments).finish().assert_code(2).assert_one_line(&[part]);
+    }
+    for (flag, value) in [("--wait", "1s"), ("--store", quorum)] {
+        let mut logs = scene.towpath();
+        logs.args(["logs", "--config", &scene.name("towpath.conf"), flag, value, "--", "true"]);
+        let part = format!("{flag} does nothing without --relay KEY");
+        Running::start(&mut logs).finish().assert_code(2).assert_one_line(&[&part]);
     }
     let nowhere = ["--store", "redis://user:secret@127.0.0.1:1", KEY, "--retry", "0s"];
     let unreachable = scene.watch(&nowhere).finish();

@@ -130,6 +130,10 @@ pub(crate) struct LogsArguments {
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "KEY", help_heading = "Sources")]
     pub(crate) relay: Option<String>,
+    /// Of a relayed run: wait so long for one that goes on
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration, help_heading = "Sources")]
+    pub(crate) wait: Duration,
     #[cfg(feature = "redis")]
     #[command(flatten)]
     pub(crate) store: StoreArguments,

@@ -192,7 +192,7 @@ fn check(variable: &str, value: &str) -> Result<(), String> {
 }
 
 /// What flags need, how that is written, and which they are.
-const NEEDED: [(&[&str], &str, &[&str]); 6] = [
+const NEEDED: [(&[&str], &str, &[&str]); 7] = [
     (
         &["image"],
         "--image IMAGE",
@@ -213,6 +213,7 @@ const NEEDED: [(&[&str], &str, &[&str]); 6] = [
         "--once KEY",
         &["store", "wait", "ttl", "if_unreachable", "hold_at_least", "busy_exit", "relay", "relay_keep"],
     ),
+    (&["relay"], "--relay", &["relay_keep"]),
     (&["store"], "--store URL", &["store_password_file", "store_ca", "store_cert", "store_key"]),
     (&["ping", "ship"], "--ping URL or --ship FILE=URL", &["ca"]),
     (&["ship"], "--ship FILE=URL", &["ship_token_file"]),
@@ -245,17 +246,40 @@ fn refuse_useless(command: &clap::Command, matches: &clap::ArgMatches) -> Result
     let has = |flag: &str| known.iter().any(|known| known == flag);
     for (needed, how, flags) in NEEDED {
         let mut needed = needed.iter().filter(|flag| has(flag)).peekable();
-        if needed.peek().is_none() || needed.any(|flag| given.contains_id(flag)) {
+        if needed.peek().is_none() || needed.any(|flag| is_set(given, flag)) {
             continue;
         }
         for flag in flags.iter().filter(|flag| has(flag)) {
-            if given.value_source(flag) == Some(clap::parser::ValueSource::CommandLine) {
-                let flag = flag.replace('_', "-");
-                return Err(Refused::Wrong(format!("--{flag} does nothing without {how}; see towpath {name} --help")));
-            }
+            refuse_given(given, flag, name, &format!("without {how}"))?;
         }
     }
-    Ok(())
+    let (flags, how): (&[&str], &str) = match name {
+        "logs" if has("relay") && !is_set(given, "relay") => (&["wait", "store"], "without --relay KEY"),
+        #[cfg(all(feature = "http", feature = "redis"))]
+        "watch" if given.get_one::<String>("what").is_some_and(|what| crate::watch::looks_like_a_url(what)) => {
+            (&["wait", "tail", "store"], "with a URL, only with a KEY")
+        }
+        #[cfg(all(feature = "http", feature = "redis"))]
+        "watch" => (&["token_file", "ca"], "with a KEY, only with a URL"),
+        _ => return Ok(()),
+    };
+    flags.iter().filter(|flag| has(flag)).try_for_each(|flag| refuse_given(given, flag, name, how))
+}
+
+/// Whether a flag has a value; one without values, whether it is there.
+fn is_set(given: &clap::ArgMatches, flag: &str) -> bool {
+    match given.try_get_one::<bool>(flag) {
+        Ok(Some(is_there)) => *is_there,
+        _ => given.contains_id(flag),
+    }
+}
+
+fn refuse_given(given: &clap::ArgMatches, flag: &str, name: &str, how: &str) -> Result<(), Refused> {
+    if given.value_source(flag) != Some(clap::parser::ValueSource::CommandLine) {
+        return Ok(());
+    }
+    let flag = flag.replace('_', "-");
+    Err(Refused::Wrong(format!("--{flag} does nothing {how}; see towpath {name} --help")))
 }
 
 /// clap's many lines as one, with its hint.

@@ -1,6 +1,7 @@
 //! Hearing what happens to the keys of one server: its settings looked at, its
 //! channels subscribed to, again and again until it is told to stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError, select};
@@ -26,6 +27,9 @@ const LEARN: [&str; 5] = ["expire", "rename_to", "restore", "copy_to", "move_to"
 /// And that it is gone, or stays, without having expired.
 const FORGET: [&str; 5] = ["del", "rename_from", "evicted", "persist", "move_from"];
 
+/// Keys, and when each is due.
+pub(super) type Keys = Vec<(Vec<u8>, u64)>;
+
 /// What was heard.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -34,7 +38,7 @@ pub(super) enum Heard {
     /// From here on nothing is heard, until it stands again.
     Broken,
     /// Keys that this server may have now, and when they were due on another.
-    Known(Vec<(Vec<u8>, u64)>),
+    Known(Arc<Keys>),
     /// A key has a time to live, perhaps a new one.
     Learn(Vec<u8>),
     /// A key is gone, or doesn't expire any more.

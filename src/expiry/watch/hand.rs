@@ -4,17 +4,18 @@
 //! Redis publishes an expiry when it deletes the key, which may be long after
 //! it was due; to touch it has it deleted, and told, at once.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, select};
 use redis::{Connection, RedisResult, Value};
 
 use super::Context;
 use super::ear::{Heard, with_cause};
+use super::gone::Gone;
+use super::pulse::Pulse;
 use super::record::Seen;
 use super::step::Step;
-use super::table::{Known, Table};
+use super::table::{Known, Sight, Table};
 use crate::clock::Moment;
 use crate::expiry::Kind;
 use crate::store::{Address, Servers};
@@ -26,11 +27,12 @@ const BATCH: usize = 512;
 const PIECE: usize = 128;
 /// How long a round trip may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often Redis' clock is read anew.
-const CLOCK_EVERY: Duration = Duration::from_secs(1);
-/// A key that is gone, and was due, has so long for its event to arrive: longer
-/// than it takes to notice that the subscription is dead.
-const WORD_WITHIN: Duration = Duration::from_secs(5);
+/// How often the server is looked at: its clock, and whether it was flushed.
+const PULSE_EVERY: Duration = Duration::from_secs(1);
+/// How many keys wait to be asked about while that fails; then what is heard waits.
+const UNASKED: usize = 65_536;
+/// How many round trips for what is due, before what was heard is taken in.
+const IN_A_ROW: usize = 8;
 /// Before a server that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,14 +44,15 @@ pub(super) struct Hand<'c> {
     context: &'c Context,
     seen: Sender<Seen>,
     table: Table,
-    /// Gone and due; their event may be on its way.
-    gone: HashMap<Vec<u8>, (Known, Moment)>,
+    gone: Gone,
     connection: Option<Connection>,
-    clock: Clock,
+    pulse: Pulse,
     /// How often a subscription has stood; 0: none yet.
-    stands: u64,
+    stands: u32,
     /// The subscription stands at the moment.
     is_heard: bool,
+    /// Keys that we have heard of, whose times are still to be asked for.
+    unasked: Vec<Vec<u8>>,
     /// Keys that are to be looked at again, after a gap.
     doubtful: Vec<Vec<u8>>,
     /// Where the scan for keys goes on.
@@ -57,23 +60,11 @@ pub(super) struct Hand<'c> {
     is_full: bool,
 }
 
-/// Redis' clock, by ours.
-struct Clock {
-    read_at: Moment,
-    ms: u64,
-}
-
-impl Clock {
-    fn now_ms(&self) -> u64 {
-        self.ms + u64::try_from(self.read_at.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
-    }
-}
-
 impl<'c> Hand<'c> {
     /// For the server at `address`.
     pub(super) fn new(servers: Servers, address: Address, context: &'c Context, seen: Sender<Seen>) -> Hand<'c> {
         let table = Table::new(context.max_keys);
-        let (node, clock) = (address.to_string(), Clock { read_at: Moment::BOOT, ms: 0 });
+        let (node, pulse) = (address.to_string(), Pulse::new(context.group.mark_key()));
         Hand {
             servers,
             address,
@@ -81,11 +72,12 @@ impl<'c> Hand<'c> {
             context,
             seen,
             table,
-            gone: HashMap::new(),
+            gone: Gone::new(),
             connection: None,
-            clock,
+            pulse,
             stands: 0,
             is_heard: false,
+            unasked: Vec::new(),
             doubtful: Vec::new(),
             cursor: None,
             is_full: false,
@@ -96,23 +88,24 @@ impl<'c> Hand<'c> {
     pub(super) fn work(mut self, heard: &Receiver<Heard>, stop: &Stop) -> Vec<(Vec<u8>, u64)> {
         let mut trouble = false;
         while !stop.is_set() {
-            let looked = match self.read_clock_first() {
+            // No event means anything without Redis' clock.
+            let looked = match self.pulse.read_at().map_or_else(|| self.read_pulse(), |_| Ok(())) {
                 Ok(()) => {
                     let mut events = Vec::new();
-                    match heard.recv_timeout(self.idle_for()) {
-                        Ok(event) => events.push(event),
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Err(RecvTimeoutError::Disconnected) => break,
+                    if self.unasked.len() < UNASKED {
+                        match heard.recv_timeout(self.idle_for()) {
+                            Ok(event) => events.push(event),
+                            Err(RecvTimeoutError::Timeout) => {}
+                            Err(RecvTimeoutError::Disconnected) => break,
+                        }
+                        events.extend(heard.try_iter().take(BATCH));
                     }
-                    events.extend(heard.try_iter().take(BATCH));
                     self.take_in(events, stop).and_then(|()| self.look(stop))
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = looked {
                 self.connection = None;
-                // What was to be learned when it failed.
-                self.cursor = self.cursor.or((self.stands > 0).then_some(0));
                 if !std::mem::replace(&mut trouble, true) {
                     let error = with_cause(&Servers::explain(&self.address, error));
                     self.context.tell(&Step::Trouble(&error));
@@ -124,69 +117,88 @@ impl<'c> Hand<'c> {
                 trouble = false;
             }
         }
-        let gone = self.gone.drain().map(|(key, (known, _))| (key, known.due_ms)).collect::<Vec<_>>();
+        // What was still heard is told, also if the server can't be asked any more.
+        if self.pulse.read_at().is_some() {
+            heard.try_iter().for_each(|event| self.hear(event, stop));
+        }
         let known = |key: Vec<u8>| self.table.get(&key).map(|known| (key, known.due_ms));
-        self.table.keys().into_iter().filter_map(known).chain(gone).collect()
+        self.table.keys().into_iter().filter_map(known).chain(self.gone.into_keys()).collect()
     }
 
     fn idle_for(&self) -> Duration {
-        if self.stands > 0 && (self.cursor.is_some() || !self.doubtful.is_empty()) {
+        if self.stands > 0 && (self.cursor.is_some() || !self.doubtful.is_empty() || !self.unasked.is_empty()) {
             return Duration::ZERO;
         }
         let until_due =
-            self.table.next_ms().map(|at| Duration::from_millis(at.saturating_sub(self.clock.now_ms()) + 1));
-        until_due.unwrap_or(CLOCK_EVERY).min(CLOCK_EVERY)
+            self.table.next_ms().map(|at| Duration::from_millis(at.saturating_sub(self.pulse.now_ms()) + 1));
+        until_due.unwrap_or(PULSE_EVERY).min(PULSE_EVERY)
     }
 
     /// Takes in what was heard, in its order; times are asked for at the end.
     fn take_in(&mut self, events: Vec<Heard>, stop: &Stop) -> RedisResult<()> {
-        let mut learn = Vec::new();
         for event in events {
-            match event {
-                Heard::Stands => {
-                    self.stands += 1;
-                    self.is_heard = true;
-                    self.doubtful = self.table.keys();
-                    self.cursor = Some(0);
-                }
-                Heard::Broken => self.is_heard = false,
-                Heard::Known(keys) => {
-                    for (key, due_ms) in keys {
-                        if self.table.get(&key).is_none() && self.table.learn(&key, due_ms, 0) {
-                            self.doubtful.push(key);
-                        }
-                    }
-                }
-                Heard::Learn(key) => learn.push(key),
-                Heard::Forget(key) => {
-                    self.table.forget(&key);
-                    self.gone.remove(&key);
-                }
-                Heard::Expired(key) => {
-                    let now_ms = self.clock.now_ms();
-                    let gone = self.gone.remove(&key).map(|(known, _)| known);
-                    // One that isn't due yet is of a life that we haven't heard the end of.
-                    let known = gone.or_else(|| self.table.forget(&key)).filter(|known| known.due_ms <= now_ms + 1000);
-                    let due_ms = known.map_or(now_ms, |known| known.due_ms);
-                    self.tell(key, due_ms, known.is_some(), Kind::Expired, stop);
-                }
-            }
+            self.hear(event, stop);
         }
-        for keys in learn.chunks(BATCH) {
-            self.ask_times(keys)?;
+        while !self.unasked.is_empty() {
+            let rest = self.unasked.len().saturating_sub(BATCH);
+            let some = self.unasked.split_off(rest);
+            if let Err(error) = self.ask_times(&some) {
+                self.unasked.extend(some);
+                return Err(error);
+            }
         }
         Ok(())
     }
 
-    /// What is to be looked at now: Redis' clock, what is due, what is in doubt,
-    /// and a piece of the scan.
-    fn look(&mut self, stop: &Stop) -> RedisResult<()> {
-        if self.connection.is_none() || self.clock.read_at.elapsed() >= CLOCK_EVERY {
-            self.read_clock()?;
+    fn hear(&mut self, event: Heard, stop: &Stop) {
+        let now_ms = self.pulse.now_ms();
+        match event {
+            Heard::Stands => {
+                self.stands += 1;
+                self.is_heard = true;
+                self.doubtful = self.table.keys();
+                self.cursor = Some(0);
+            }
+            Heard::Broken => self.is_heard = false,
+            Heard::Known(keys) => {
+                let seen = Sight { under: 0, ..self.sight() };
+                for (key, due_ms) in keys.iter() {
+                    if self.table.get(key).is_none() && self.table.learn(key, *due_ms, seen) {
+                        self.doubtful.push(key.clone());
+                    }
+                }
+            }
+            Heard::Learn(key) => self.unasked.push(key),
+            Heard::Forget(key) => {
+                let known = self.table.forget(&key).or_else(|| self.gone.remove(&key));
+                // What is due expires at a master, before anybody can delete it: this may be a replica.
+                if let Some(known) = known.filter(|known| known.due_ms <= now_ms) {
+                    self.gone.leave(key, known);
+                }
+            }
+            Heard::Expired(key) => {
+                let is_over = |known: &Known| known.due_ms <= now_ms + 1000;
+                // One that isn't due yet is of a later life than this.
+                let known = match self.table.get(&key).filter(is_over) {
+                    Some(_) => self.table.forget(&key),
+                    None => self.gone.remove(&key).filter(is_over),
+                };
+                let due_ms = known.map_or(now_ms, |known| known.due_ms);
+                self.tell(key, due_ms, known.is_some(), Kind::Expired, stop);
+            }
         }
-        loop {
+    }
+
+    /// What is to be looked at now: the server itself, what is due, what is in
+    /// doubt, and a piece of the scan.
+    fn look(&mut self, stop: &Stop) -> RedisResult<()> {
+        let read_at = self.pulse.read_at().filter(|_| self.connection.is_some());
+        if read_at.is_none_or(|at| at.elapsed() >= PULSE_EVERY) {
+            self.read_pulse()?;
+        }
+        for _ in 0..IN_A_ROW {
             // A key expires when its time is past, not when it is reached.
-            let due = self.table.take_due(self.clock.now_ms().saturating_sub(1), BATCH);
+            let due = self.table.take_due(self.pulse.now_ms().saturating_sub(1), BATCH);
             if due.is_empty() {
                 break;
             }
@@ -196,9 +208,12 @@ impl<'c> Hand<'c> {
             if !self.doubtful.is_empty() {
                 let rest = self.doubtful.len().saturating_sub(PIECE);
                 let some = self.doubtful.split_off(rest);
-                let known = some.into_iter().filter_map(|key| self.table.forget(&key).map(|known| (key, known)));
+                let known = some.iter().filter_map(|key| self.table.forget(key).map(|known| (key.clone(), known)));
                 let known = known.collect();
-                self.touch(known)?;
+                if let Err(error) = self.touch(known) {
+                    self.doubtful.extend(some);
+                    return Err(error);
+                }
             } else if let Some(cursor) = self.cursor {
                 self.scan(cursor)?;
             }
@@ -214,23 +229,23 @@ impl<'c> Hand<'c> {
             Ok(answers) => answers,
             Err(error) => {
                 for (key, known) in keys {
-                    self.table.learn(&key, known.due_ms, known.under);
+                    self.table.learn(&key, known.due_ms, known.seen);
                 }
                 return Err(error);
             }
         };
-        let now_ms = self.clock.now_ms();
+        let (now_ms, seen) = (self.pulse.now_ms(), self.sight());
         for ((key, known), answer) in keys.into_iter().zip(answers) {
             match answer {
-                Value::Int(-2) if known.due_ms <= now_ms + 1 => {
-                    self.gone.insert(key, (known, Moment::now() + WORD_WITHIN));
-                }
+                Value::Int(-2) if known.due_ms <= now_ms + 1 => self.gone.await_word(key, known),
                 // A moment early, by our reading of its clock.
                 Value::Int(due) if due > 0 => {
                     let due = u64::try_from(due).unwrap_or_default();
-                    self.table.look_at(&key, due, self.stands, due.max(now_ms + 1));
+                    self.table.look_at(&key, due, seen, due.max(now_ms + 1));
                 }
-                // It doesn't expire any more, was deleted before it was due, or is another server's.
+                // Another server has it: its `restore` is heard there, unless this one is no master any more.
+                Value::ServerError(_) => self.gone.leave(key, known),
+                // It doesn't expire any more, or was deleted before it was due.
                 _ => {}
             }
         }
@@ -250,8 +265,12 @@ impl<'c> Hand<'c> {
         Ok(())
     }
 
+    fn sight(&self) -> Sight {
+        Sight { under: self.stands, flushes: self.pulse.flush().number }
+    }
+
     fn learn(&mut self, key: &[u8], due_ms: u64) {
-        if !self.table.learn(key, due_ms, self.stands) && !std::mem::replace(&mut self.is_full, true) {
+        if !self.table.learn(key, due_ms, self.sight()) && !std::mem::replace(&mut self.is_full, true) {
             self.context.tell(&Step::Trouble(&format!(
                 "the Redis at {} has more than {} keys that expire; those beyond are handled when Redis gets round to \
                  them, late; watch fewer with --match, or raise --max-keys",
@@ -277,18 +296,32 @@ impl<'c> Hand<'c> {
 
     /// What is gone without a word: lapsed unheard if there was a gap, else flushed.
     fn settle_gone(&mut self, stop: &Stop) {
-        let over: Vec<Vec<u8>> =
-            self.gone.iter().filter(|(_, (_, until))| until.has_passed()).map(|(key, _)| key.clone()).collect();
-        for key in over {
-            let Some((known, _)) = self.gone.remove(&key) else { continue };
-            if known.under < self.stands || !self.is_heard {
-                self.tell(key, known.due_ms, true, Kind::Reconciled, stop);
+        let (flush, mut flushed) = (self.pulse.flush(), 0);
+        for (key, known) in self.gone.take_over() {
+            let is_unheard = known.seen.under < self.stands || !self.is_heard;
+            // It was there before the flush, and not yet due.
+            let is_flushed = known.seen.flushes < flush.number && known.due_ms > flush.after_ms;
+            match (is_unheard, is_flushed) {
+                (true, false) => self.tell(key, known.due_ms, true, Kind::Reconciled, stop),
+                (true, true) => flushed += 1,
+                // It may be a replica, of whose master nothing was heard yet.
+                (false, false) => self.gone.leave(key, known),
+                (false, true) => {}
             }
+        }
+        if flushed > 0 {
+            self.context.tell(&Step::Trouble(&format!(
+                "the Redis at {} was flushed while it wasn't listened to; {flushed} keys that were due by now don't \
+                 count as expired",
+                self.node
+            )));
         }
     }
 
+    /// What is heard is told, also while we stop, as far as there is room.
     fn tell(&self, key: Vec<u8>, due_ms: u64, is_exact: bool, kind: Kind, stop: &Stop) {
         let seen = Seen { key, due_ms, is_exact, kind, node: self.node.clone(), at: Moment::now() };
+        let Err(TrySendError::Full(seen)) = self.seen.try_send(seen) else { return };
         select! {
             send(self.seen, seen) -> _ => {}
             recv(stop.receiver()) -> _ => {}
@@ -312,15 +345,13 @@ impl<'c> Hand<'c> {
         Ok(answers)
     }
 
-    /// No event means anything without Redis' clock.
-    fn read_clock_first(&mut self) -> RedisResult<()> {
-        if self.clock.ms == 0 { self.read_clock() } else { Ok(()) }
-    }
-
-    fn read_clock(&mut self) -> RedisResult<()> {
-        let asked = Moment::now();
-        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(self.connection()?)?;
-        self.clock = Clock { read_at: asked + asked.elapsed() / 2, ms: seconds * 1000 + micros / 1000 };
+    /// Looks at the server itself. After a flush each key is in doubt.
+    fn read_pulse(&mut self) -> RedisResult<()> {
+        self.connection()?;
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if self.pulse.read(connection)? {
+            self.doubtful = self.table.keys();
+        }
         Ok(())
     }
 

@@ -10,10 +10,12 @@
 mod ear;
 mod exec;
 mod glob;
+mod gone;
 mod hand;
 mod handler;
 mod lead;
 mod nodes;
+mod pulse;
 mod record;
 mod step;
 mod table;

@@ -6,10 +6,10 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use super::Context;
-use super::ear::{self, Heard, with_cause};
+use super::ear::{self, Heard, Keys, with_cause};
 use super::hand::Hand;
 use super::record::Seen;
 use super::step::Step;
@@ -25,20 +25,34 @@ const STAY: Duration = Duration::from_secs(5);
 /// Events of one server that wait to be taken in.
 const WAITING: usize = 4096;
 
-type Keys = Vec<(Vec<u8>, u64)>;
-
 /// A master.
 struct Node {
     heard: Sender<Heard>,
     ear: Worker<()>,
     hand: Worker<Keys>,
     missing_since: Option<Moment>,
+    /// What other servers had that are masters no more, until it is told.
+    untold: Vec<Arc<Keys>>,
+}
+
+impl Node {
+    /// Tells what there is room for; the rest the next time.
+    fn tell(&mut self) {
+        while let Some(keys) = self.untold.pop() {
+            if let Err(TrySendError::Full(_)) = self.heard.try_send(Heard::Known(Arc::clone(&keys))) {
+                self.untold.push(keys);
+                return;
+            }
+        }
+    }
 }
 
 /// Follows the servers until it is told to stop.
 pub(super) fn follow(mut servers: Servers, context: &Arc<Context>, seen: &Sender<Seen>, stop: &Stop) {
     let mut nodes: HashMap<Address, Node> = HashMap::new();
     let mut is_failing = false;
+    // Of servers that are gone; told once there is one in their place.
+    let mut orphans = Keys::new();
     loop {
         match servers.groups(PATIENCE) {
             Ok(groups) => {
@@ -55,19 +69,18 @@ pub(super) fn follow(mut servers: Servers, context: &Arc<Context>, seen: &Sender
                         Err(error) => context.tell(&Step::Trouble(&format!("no thread for {}: {error}", place.key()))),
                     }
                 }
-                let orphans = retire(&mut nodes);
-                if !orphans.is_empty() {
-                    for node in nodes.values() {
-                        // One that is gone has no need of it.
-                        let _: Result<(), _> = node.heard.send_timeout(Heard::Known(orphans.clone()), PATIENCE);
-                    }
+                if !orphans.is_empty() && !nodes.is_empty() {
+                    let keys = Arc::new(std::mem::take(&mut orphans));
+                    nodes.values_mut().for_each(|node| node.untold.push(Arc::clone(&keys)));
                 }
+                orphans.extend(retire(&mut nodes));
             }
             Err(error) if !std::mem::replace(&mut is_failing, true) => {
                 context.tell(&Step::Trouble(&with_cause(&error)));
             }
             Err(_) => {}
         }
+        nodes.values_mut().for_each(Node::tell);
         if stop.sleep(LOOK_EVERY).is_break() {
             break;
         }
@@ -120,5 +133,5 @@ fn start(servers: &Servers, address: &Address, context: &Arc<Context>, seen: &Se
         let (servers, address, context, seen) = of_hand;
         Hand::new(servers, address, &context, seen).work(&inbox, stop)
     })?;
-    Ok(Node { heard, ear, hand, missing_since: None })
+    Ok(Node { heard, ear, hand, missing_since: None, untold: Vec::new() })
 }

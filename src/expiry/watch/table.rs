@@ -14,9 +14,17 @@ type Key = Arc<[u8]>;
 pub(super) struct Known {
     /// When it expires, in Unix milliseconds by Redis' clock.
     pub(super) due_ms: u64,
-    /// Which subscription it was learned under: a later one has a gap before it.
-    pub(super) under: u64,
+    pub(super) seen: Sight,
     look_at_ms: u64,
+}
+
+/// When a key was last known to be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sight {
+    /// Under which subscription: a later one has a gap before it.
+    pub(super) under: u32,
+    /// After how many flushes.
+    pub(super) flushes: u32,
 }
 
 /// Keys that will expire.
@@ -37,19 +45,19 @@ impl Table {
     }
 
     /// Takes note of a key; whether there was room.
-    pub(super) fn learn(&mut self, key: &[u8], due_ms: u64, under: u64) -> bool {
-        self.look_at(key, due_ms, under, due_ms)
+    pub(super) fn learn(&mut self, key: &[u8], due_ms: u64, seen: Sight) -> bool {
+        self.look_at(key, due_ms, seen, due_ms)
     }
 
     /// The same, to be looked at at another time than it is due.
-    pub(super) fn look_at(&mut self, key: &[u8], due_ms: u64, under: u64, look_at_ms: u64) -> bool {
+    pub(super) fn look_at(&mut self, key: &[u8], due_ms: u64, seen: Sight, look_at_ms: u64) -> bool {
         self.forget(key);
         if self.known.len() >= self.limit {
             return false;
         }
         let key: Key = key.into();
         self.by_time.insert((look_at_ms, Arc::clone(&key)));
-        self.known.insert(key, Known { due_ms, under, look_at_ms });
+        self.known.insert(key, Known { due_ms, seen, look_at_ms });
         true
     }
 
@@ -91,26 +99,30 @@ impl Table {
 mod tests {
     use super::*;
 
+    fn under(under: u32) -> Sight {
+        Sight { under, ..Sight::default() }
+    }
+
     #[test]
     fn keys_come_out_when_they_are_due_and_a_later_word_counts() {
         let mut table = Table::new(3);
-        assert!(table.learn(b"a", 10, 1) && table.learn(b"b", 20, 1) && table.learn(b"a", 30, 2));
+        assert!(table.learn(b"a", 10, under(1)) && table.learn(b"b", 20, under(1)) && table.learn(b"a", 30, under(2)));
         assert_eq!((table.len(), table.next_ms()), (2, Some(20)));
         let due = table.take_due(25, 10);
         assert_eq!(
             due.iter().map(|(key, known)| (key.as_slice(), known.due_ms)).collect::<Vec<_>>(),
             [(&b"b"[..], 20)]
         );
-        assert_eq!(table.forget(b"a").map(|known| (known.due_ms, known.under)), Some((30, 2)));
+        assert_eq!(table.forget(b"a").map(|known| (known.due_ms, known.seen)), Some((30, under(2))));
         assert_eq!((table.forget(b"a"), table.next_ms()), (None, None));
     }
 
     #[test]
     fn what_is_beyond_the_limit_is_not_kept_and_leaves_the_rest_alone() {
         let mut table = Table::new(1);
-        assert!(table.learn(b"a", 10, 1));
-        assert!(!table.learn(b"b", 5, 1));
-        assert!(table.learn(b"a", 12, 1), "one that is known has its place");
+        assert!(table.learn(b"a", 10, under(1)));
+        assert!(!table.learn(b"b", 5, under(1)));
+        assert!(table.learn(b"a", 12, under(1)), "one that is known has its place");
         assert_eq!(table.take_due(100, 10).len(), 1);
         assert!(table.keys().is_empty() && table.get(b"a").is_none());
     }
