@@ -3,9 +3,11 @@
 //! masters are killed and slots move.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use towpath::expiry::{Deadline, Deadlines, Due, Group};
 
 use crate::support::redis::{Cluster, Redis, Sentinel, Settings};
 use crate::support::running::Running;
@@ -336,4 +338,69 @@ fn output_that_nobody_can_take_ends_it_and_what_was_not_written_stays() {
     assert!(finished.assert_code(74).err().contains("standard output can't be written"), "{}", finished.err());
     let next = watch(&scene, &server.url(), &[]);
     next.wait_out("\"own\"");
+}
+
+/// A watcher with more lines to write than a pipe holds, which nobody reads.
+fn unread(scene: &Scene, server: &Redis, flags: &[&str]) -> (Running, std::process::ChildStdout) {
+    let mut deadlines = Deadlines::open(&server.url().parse().unwrap(), Group::default()).unwrap();
+    let due = Due::In(Duration::ZERO);
+    let many: Vec<_> = (0..2000).map(|n| Deadline::new(format!("own{n}"), due, "").unwrap()).collect();
+    deadlines.set_all(&many).unwrap();
+    let mut command = scene.towpath();
+    command.args(["expiry", "watch", "--config", &scene.name("towpath.conf"), "--store", &server.url()]);
+    let (watcher, unread) = Running::start_unread(command.args(flags));
+    watcher.wait_err("towpath: leading");
+    until("the pipe to be full", || rustix::io::ioctl_fionread(&unread).unwrap() > 60_000);
+    (watcher, unread)
+}
+
+#[test]
+fn output_that_is_not_read_ends_a_leader_and_the_next_one_handles_all() {
+    if skipped("redis") {
+        return;
+    }
+    let (scene, server) = (Scene::new(), Redis::with(telling()));
+    let (watcher, _unread) = unread(&scene, &server, &["--handler-timeout", "1s"]);
+    let finished = watcher.finish();
+    assert!(finished.assert_code(74).err().contains("nobody took anything for 1s"), "{}", finished.err());
+    let next = watch(&scene, &server.url(), &[]);
+    wait_handled(&[&next], &["own1998".to_owned(), "own1999".to_owned()]);
+    let mut pending = scene.towpath();
+    pending.args(["expiry", "pending", "--config", &scene.name("towpath.conf"), "--store", &server.url()]);
+    until("none to be left", || Running::start(&mut pending).finish().assert_code(0).out().is_empty());
+}
+
+#[test]
+fn output_that_is_not_read_keeps_nobody_from_ending() {
+    if skipped("redis") {
+        return;
+    }
+    let (scene, server) = (Scene::new(), Redis::with(telling()));
+    let (watcher, _unread) = unread(&scene, &server, &["--handler-timeout", "1h"]);
+    watcher.send(Signal::TERM);
+    watcher.finish().assert_code(143);
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_request_that_hangs_keeps_nobody_from_ending_and_is_made_again() {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    if skipped("redis") {
+        return;
+    }
+    let (scene, server) = (Scene::new(), Redis::with(telling()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let watcher = watch(&scene, &server.url(), &["--post", &url, "--handler-timeout", "1h"]);
+    watcher.wait_err("listening at");
+    set(&scene, &server.url(), &["own", "--in", "0s"]);
+    let mut client = listener.accept().unwrap().0;
+    assert!(client.read(&mut [0; 64]).unwrap() > 0, "it asks, and gets no answer");
+    watcher.send(Signal::TERM);
+    watcher.finish().assert_code(143);
+    let next = watch(&scene, &server.url(), &[]);
+    let handled = wait_handled(&[&next], &["own".to_owned()]);
+    assert_eq!(handled[0]["attempt"], 1, "what was cut hasn't failed");
 }

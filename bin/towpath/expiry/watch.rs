@@ -1,5 +1,6 @@
 //! `expiry watch`.
 
+use std::os::fd::AsFd;
 #[cfg(feature = "http")]
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -110,7 +111,8 @@ fn handler(arguments: &WatchArguments) -> Result<Handler, Failure> {
         });
         return Ok(Handler::Post { target, trust, token: token.transpose()? });
     }
-    Ok(Handler::Lines(Box::new(std::io::stdout())))
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned();
+    stdout.map(Handler::LinesTo).map_err(|error| Failure::File(format!("standard output can't be written: {error}")))
 }
 
 fn tell(step: &Step<'_>) {

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
@@ -37,8 +38,13 @@ pub enum Handler {
         /// A bearer token that goes with it.
         token: Option<Token>,
     },
-    /// Writes a line of JSON for each, one after the other. Written is success.
+    /// Writes a line of JSON for each, one after the other. Written is success. A
+    /// write that doesn't return is waited for, also when the watch shall stop.
     Lines(Box<dyn Write + Send>),
+    /// The same to a pipe, a terminal or a file, of which nothing may be taken for
+    /// as long as a handler may take; then the watch ends with
+    /// [`WatchError::Output`](super::WatchError::Output), and another one can lead.
+    LinesTo(OwnedFd),
 }
 
 impl fmt::Debug for Handler {
@@ -48,6 +54,7 @@ impl fmt::Debug for Handler {
             #[cfg(feature = "http")]
             Handler::Post { .. } => "Post",
             Handler::Lines(_) => "Lines",
+            Handler::LinesTo(_) => "LinesTo",
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The leader at work: claims what is due, has it handled, acknowledges it.
 
 use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread::{Builder, scope};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::ear::with_cause;
 #[cfg(feature = "http")]
 use super::handler::transfer;
 use super::handler::{Done, Handler, Task, Terms, Worker as HandlerWorker};
+use super::outlet::Outlet;
 use super::step::Step;
 use super::{Context, TTL, Watch};
 use crate::clock::Moment;
@@ -70,7 +72,8 @@ impl Watch {
         threads: [&Worker<()>; 2],
         stop: &Stop,
     ) -> Ended {
-        let room = if matches!(self.handler, Handler::Lines(_)) { LINES } else { self.concurrency };
+        let writes_lines = matches!(self.handler, Handler::Lines(_) | Handler::LinesTo(_));
+        let room = if writes_lines { LINES } else { self.concurrency };
         let (tasks, to_do) = bounded(room);
         let (done, ends) = bounded(room);
         let (handlers_stop, its_stop) = Stop::new();
@@ -88,19 +91,28 @@ impl Watch {
             failed: Vec::new(),
             try_again_at: Moment::BOOT,
             is_failing: false,
-            writes_lines: matches!(self.handler, Handler::Lines(_)),
+            writes_lines,
         };
         let count = self.concurrency;
-        #[cfg(feature = "http")]
         let timeout = self.handler_timeout;
+        let mut outlet = None;
+        // What ends requests that are on their way.
+        #[cfg(feature = "http")]
+        let mut cutters = Vec::new();
         let workers: Vec<HandlerWorker<'_>> = match &mut self.handler {
             Handler::Exec(argv) => (0..count).map(|_| HandlerWorker::Exec(argv)).collect(),
             #[cfg(feature = "http")]
             Handler::Post { target, trust, token } => {
-                let transfer = || Box::new(transfer(timeout, trust, token.clone()));
-                (0..count).map(|_| HandlerWorker::Post(transfer(), target)).collect()
+                let transfers = || Box::new(transfer(timeout, trust, token.clone()));
+                let transfers: Vec<_> = std::iter::repeat_with(transfers).take(count).collect();
+                cutters.extend(transfers.iter().map(|transfer| transfer.cutter()));
+                transfers.into_iter().map(|transfer| HandlerWorker::Post(transfer, target)).collect()
             }
             Handler::Lines(out) => vec![HandlerWorker::Lines(&mut **out)],
+            Handler::LinesTo(out) => {
+                let out: &OwnedFd = out;
+                vec![HandlerWorker::Lines(outlet.insert(Outlet::new(out.as_fd(), timeout, &its_stop)))]
+            }
         };
         scope(|scope| {
             let mut started = Ok(());
@@ -126,7 +138,10 @@ impl Watch {
                 course.take_in(end);
             }
             handlers_stop.stop();
-            // Bounded by the handlers' own end: TERM, KILL after 2 s; a request by its time-out.
+            #[cfg(feature = "http")]
+            cutters.into_iter().for_each(|cut| cut());
+            // Bounded by the handlers' own end: TERM, KILL after 2 s; a request is cut, a
+            // line given up; but for a library user's own writer.
             while let Ok(end) = ends.recv() {
                 course.take_in(end);
             }
@@ -213,6 +228,8 @@ impl Course<'_> {
                 Err(error) => {
                     self.shards[at].1 = Moment::now() + PAUSE;
                     self.trouble(&with_cause(&error));
+                    // It may have taken seconds: the others come after a look at lease and stop.
+                    break;
                 }
             }
         }

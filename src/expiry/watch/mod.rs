@@ -15,6 +15,7 @@ mod hand;
 mod handler;
 mod lead;
 mod nodes;
+mod outlet;
 mod pulse;
 mod record;
 mod step;

@@ -208,7 +208,8 @@ impl Relayed {
                 continue;
             }
             self.doubt_since = None;
-            self.entries = entries_for(&entries);
+            // One that keeps up gets few at a time: what comes next may be large.
+            self.entries = entries_for(&entries).min((2 * entries.len()).max(ENTRIES.0));
             for (number, fields) in entries {
                 if let Err(error) = self.take_in(number, fields, &begun.run.run) {
                     self.ahead.push_back(Err(error));

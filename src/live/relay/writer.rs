@@ -218,6 +218,7 @@ impl Writer {
 
     /// Asks until it is done; `false` if it can't be.
     fn until_done(&mut self, stop: &Stop, ask: impl Fn(&mut Writer) -> Result<Answer, Error>) -> bool {
+        let mut has_begun = false;
         loop {
             let answer = match ask(self) {
                 // It restarted without its data, or lost it in a failover.
@@ -232,7 +233,8 @@ impl Writer {
                     self.trouble(SUPERSEDED);
                     return false;
                 }
-                Ok(Answer::Unknown) if !stop.is_set() => continue,
+                // At once, unless the server loses it again and again.
+                Ok(Answer::Unknown) if !stop.is_set() && !std::mem::replace(&mut has_begun, true) => continue,
                 Ok(Answer::Unknown) => {}
                 Ok(Answer::Full) => self.trouble(FULL),
                 Err(error) => self.trouble(&error.to_string()),
