@@ -28,6 +28,9 @@ mod docker_run;
 mod expiry_deadlines;
 #[cfg(feature = "redis")]
 mod expiry_gaps;
+#[cfg(feature = "redis")]
+mod expiry_torture;
+#[cfg(feature = "redis")]
 mod expiry_watch;
 mod flow_follow;
 mod flow_merge;
