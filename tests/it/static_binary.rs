@@ -46,6 +46,15 @@ fn a_lock_in_an_empty_root_directory_needs_a_store_that_can_be_made() {
     assert_eq!(root.entries(), ["locks", "towpath"]);
 }
 
+#[test]
+fn it_is_no_larger_than_it_may_be() {
+    let Some(root) = Root::with_towpath() else { return };
+    // The host's own libc, where musl's can't be had, has no limit here.
+    let is_musl = std::env::var("TOWPATH_STATIC_BIN").is_ok_and(|path| path.contains("-musl/"));
+    let bytes = std::fs::metadata(root.0.path().join("towpath")).unwrap().len();
+    assert!(!is_musl || bytes <= 6 << 20, "{bytes} bytes");
+}
+
 /// The other tests run a debug build, in which clap checks more.
 #[test]
 fn a_release_build_takes_every_commands_own_flags() {
