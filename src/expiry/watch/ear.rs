@@ -2,6 +2,7 @@
 //! channels subscribed to, again and again until it is told to stop.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError, select};
@@ -75,7 +76,11 @@ fn subscribe(
     told: &mut String,
 ) -> Result<(), String> {
     let words = |error| with_cause(&Servers::explain(address, error));
-    let mut connection = servers.connect(address, PATIENCE).map_err(|error| with_cause(&error))?;
+    let lost = |why: String| {
+        context.is_deaf.store(true, Ordering::Relaxed);
+        why
+    };
+    let mut connection = servers.connect(address, PATIENCE).map_err(|error| lost(with_cause(&error)))?;
     check_notifications(&mut connection, address, context)?;
     let prefix = format!("__keyevent@{}__:", servers.db());
     let mut channels: Vec<String> =
@@ -118,7 +123,7 @@ fn subscribe(
                 }
                 continue;
             }
-            Err(error) => return Err(words(error)),
+            Err(error) => return Err(lost(words(error))),
         };
         last = Moment::now();
         let Some(event) = message.get_channel_name().strip_prefix(&prefix) else {

@@ -88,6 +88,8 @@ pub(super) struct Context {
     leads: AtomicBool,
     /// Wakes the leader: something may be due.
     nudge: Sender<()>,
+    /// A server isn't heard any more: another may be in its place soon.
+    is_deaf: AtomicBool,
     tell: Mutex<Tell>,
 }
 
@@ -178,6 +180,7 @@ impl Watch {
             max_keys: self.max_keys,
             leads: AtomicBool::new(false),
             nudge,
+            is_deaf: AtomicBool::new(false),
             tell: Mutex::new(tell),
         });
         let no_thread = |name: &str, error: io::Error| WatchError::Essential(format!("{name} ({error})"), None);

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -19,6 +20,8 @@ use crate::thread::{Stop, Worker, spawn};
 
 /// How often it is looked which servers there are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same while one isn't heard: what expires before the next is heard may be missed.
+const LOOK_SOON: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a server that has no slots any more, or is no master, is still listened to.
 const STAY: Duration = Duration::from_secs(5);
@@ -81,7 +84,8 @@ pub(super) fn follow(mut servers: Servers, context: &Arc<Context>, seen: &Sender
             Err(_) => {}
         }
         nodes.values_mut().for_each(Node::tell);
-        if stop.sleep(LOOK_EVERY).is_break() {
+        let is_deaf = context.is_deaf.swap(false, Ordering::Relaxed);
+        if stop.sleep(if is_deaf { LOOK_SOON } else { LOOK_EVERY }).is_break() {
             break;
         }
     }
