@@ -181,26 +181,44 @@ impl Agent {
             }
             request = request.header("Authorization", token.as_bearer());
         }
-        Ok(Body { reader: answer(target, request.call())?.into_body().into_reader() })
+        Ok(Body { reader: Reader::Ureq(answer(target, request.call())?.into_body().into_reader()) })
     }
 }
 
 /// The body of an answer, unbuffered. A read fails with `UnexpectedEof` when
 /// the answer was cut, and with a time-out's error when nothing came for too long.
 pub struct Body {
-    reader: ureq::BodyReader<'static>,
+    reader: Reader,
+}
+
+enum Reader {
+    Ureq(ureq::BodyReader<'static>),
+    #[cfg(feature = "docker")]
+    Bare(super::bare::Bare),
 }
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer).map_err(with_kind)
+        match &mut self.reader {
+            Reader::Ureq(reader) => reader.read(buffer),
+            #[cfg(feature = "docker")]
+            Reader::Bare(bare) => bare.read(buffer),
+        }
+        .map_err(with_kind)
     }
 }
 
 #[cfg(feature = "docker")]
 impl From<ureq::Body> for Body {
     fn from(body: ureq::Body) -> Body {
-        Body { reader: body.into_reader() }
+        Body { reader: Reader::Ureq(body.into_reader()) }
+    }
+}
+
+#[cfg(feature = "docker")]
+impl From<super::bare::Bare> for Body {
+    fn from(bare: super::bare::Bare) -> Body {
+        Body { reader: Reader::Bare(bare) }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A server that has seen enough answers (413, 409, 401) and closes; the next
 //! write then fails with a broken pipe, and ureq gives up without a look at
-//! what has arrived. Here a write that fails is followed by that look. This and
-//! `unix.rs` are the only files that name `ureq::unversioned`.
+//! what has arrived. Here a write that fails is followed by that look. This,
+//! `unix.rs` and `bare.rs` are the only files that name `ureq::unversioned`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -7,6 +7,10 @@
 //! error texts and [`Target`]'s `Debug` name only scheme and host.
 
 mod agent;
+#[cfg(feature = "docker")]
+mod bare;
+#[cfg(any(feature = "docker", feature = "http"))]
+pub(crate) mod chunked;
 #[cfg(feature = "http")]
 mod early;
 #[cfg(feature = "docker")]
@@ -24,7 +28,7 @@ pub use agent::{Agent, Body, Error, Trust};
 #[cfg(feature = "docker")]
 pub use identity::Identity;
 #[cfg(feature = "docker")]
-pub use service::{Answer, Ask, BodyLimit, Cut, Place, Service};
+pub use service::{Answer, Ask, Cut, Place, Service};
 pub use target::{InvalidTarget, Target};
 pub use token::{InvalidToken, Token};
 #[cfg(feature = "http")]

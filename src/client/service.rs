@@ -7,6 +7,7 @@ use std::time::Duration;
 use ureq::http;
 
 use super::agent::{self, Body, Error};
+use super::bare::{self, Back, Bare};
 use super::{Identity, Trust, unix};
 
 /// How long a connection to the server, and sending it a request, may each take.
@@ -58,19 +59,6 @@ pub struct Ask<'a> {
     /// How long it may take until the answer's head is there, beyond the 10 s for
     /// connecting and for sending.
     pub head_within: Duration,
-    /// How long the answer's body may take.
-    pub body_within: BodyLimit,
-}
-
-/// How long an answer's body may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyLimit {
-    /// This long in all.
-    Total(Duration),
-    /// As long as it likes, if each read brings something within this time.
-    Quiet(Duration),
-    /// As long as it likes: [`Cut`] ends a read, or the server.
-    None,
 }
 
 /// An answer, whatever its status.
@@ -78,6 +66,7 @@ pub enum BodyLimit {
 pub struct Answer {
     head: http::response::Parts,
     body: Body,
+    tells_its_end: bool,
     cut: Cut,
 }
 
@@ -114,31 +103,46 @@ impl Service {
         &self.place
     }
 
-    /// Asks, and gives the answer once its head is there. The connection is used
-    /// again for what is asked next. Blocks at most for the times in the request.
+    /// Asks, and gives the answer once its head is there; its body may take `body_within`
+    /// in all. The connection is used again for what is asked next. Blocks at most for
+    /// the times in the request.
     ///
     /// # Errors
     /// [`Error::Failed`]: no answer came.
-    pub fn ask(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
-        self.ask_by(self.agent.clone(), ask)
+    pub fn ask(&self, ask: &Ask<'_>, body_within: Duration) -> Result<Answer, Error> {
+        let agent = self.agent.clone();
+        let (head, body) = self.send(&agent, ask, Some(body_within))?.into_parts();
+        Ok(Answer { head, body: Body::from(body), tells_its_end: true, cut: Cut { agent } })
     }
 
-    /// The same on a connection of its own, whose reads [`Cut`] can end.
+    /// The same on a connection of its own, whose reads [`Cut`] can end. The body may take
+    /// as long as it likes; with `quiet`, each read brings something within that time.
+    /// What isn't a success always has a limit: that of the head, if there is no other.
     ///
     /// # Errors
     /// [`Error::Failed`]: no answer came.
-    pub fn open(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
-        self.ask_by(agent_for(&self.place, &self.config), ask)
+    pub fn open(&self, ask: &Ask<'_>, quiet: Option<Duration>) -> Result<Answer, Error> {
+        let back = Back::default();
+        let agent = match &self.place {
+            Place::Socket(path) => bare::agent(self.config.clone(), unix::ToSocket::at(path), unix::NoNames, &back),
+            Place::Plain(_) | Place::Encrypted(..) => bare::agent_by_name(self.config.clone(), &back),
+        };
+        let (head, body) = self.send(&agent, ask, None)?.into_parts();
+        // That gives the connection back.
+        drop(body);
+        let quiet = if head.status.is_success() { quiet } else { quiet.or(Some(ask.head_within)) };
+        let body = Bare::behind(&head, &back, quiet);
+        Ok(Answer { head, tells_its_end: body.tells_its_end(), body: Body::from(body), cut: Cut { agent } })
     }
 
-    fn ask_by(&self, agent: ureq::Agent, ask: &Ask<'_>) -> Result<Answer, Error> {
-        match send(&agent, &self.url(ask.path), ask) {
-            Ok(answer) => {
-                let (head, body) = answer.into_parts();
-                Ok(Answer { head, body: Body::from(body), cut: Cut { agent } })
-            }
-            Err(error) => Err(Error::failed(&self.place, error)),
-        }
+    fn send(
+        &self,
+        agent: &ureq::Agent,
+        ask: &Ask<'_>,
+        body_within: Option<Duration>,
+    ) -> Result<http::Response<ureq::Body>, Error> {
+        let answer = send(agent, &self.url(ask.path), ask, body_within);
+        answer.map_err(|error| Error::failed(&self.place, error))
     }
 
     fn url(&self, path: &str) -> String {
@@ -158,20 +162,20 @@ fn agent_for(place: &Place, config: &ureq::config::Config) -> ureq::Agent {
     }
 }
 
-fn send(agent: &ureq::Agent, url: &str, ask: &Ask<'_>) -> Result<http::Response<ureq::Body>, ureq::Error> {
+fn send(
+    agent: &ureq::Agent,
+    url: &str,
+    ask: &Ask<'_>,
+    body_within: Option<Duration>,
+) -> Result<http::Response<ureq::Body>, ureq::Error> {
     let mut request = http::Request::builder().method(ask.method).uri(url);
     for (name, value) in ask.headers {
         request = request.header(*name, *value);
     }
-    let (total, quiet) = match ask.body_within {
-        BodyLimit::Total(limit) => (Some(limit), None),
-        BodyLimit::Quiet(limit) => (None, Some(limit)),
-        BodyLimit::None => (None, None),
-    };
     let body = ask.body.or((ask.method == "POST").then_some(&[][..]));
     match body {
-        Some(body) => agent.run(limited(agent, request.body(body)?, ask.head_within, total, quiet)),
-        None => agent.run(limited(agent, request.body(())?, ask.head_within, total, quiet)),
+        Some(body) => agent.run(limited(agent, request.body(body)?, ask.head_within, body_within)),
+        None => agent.run(limited(agent, request.body(())?, ask.head_within, body_within)),
     }
 }
 
@@ -179,13 +183,10 @@ fn limited<S: ureq::AsSendBody>(
     agent: &ureq::Agent,
     request: http::Request<S>,
     head: Duration,
-    total: Option<Duration>,
-    quiet: Option<Duration>,
+    body: Option<Duration>,
 ) -> http::Request<S> {
-    // A limit a read is also one on the head, for which there is another.
-    let quiet = quiet.map(|quiet| quiet.max(head));
     let request = agent.configure_request(request);
-    request.timeout_recv_response(Some(head)).timeout_recv_body(total).timeout_per_read(quiet).build()
+    request.timeout_recv_response(Some(head)).timeout_recv_body(body).build()
 }
 
 impl Answer {
@@ -197,6 +198,11 @@ impl Answer {
     /// A header's value, if it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether the body's own end can be told from that of a connection that broke.
+    pub fn tells_its_end(&self) -> bool {
+        self.tells_its_end
     }
 
     /// What ends the reading of this answer, if [`Service::open`] brought it.

@@ -1,4 +1,4 @@
-//! HTTP over a Unix socket. One of the two files that name `ureq::unversioned`, whose
+//! HTTP over a Unix socket. One of the files that name `ureq::unversioned`, whose
 //! traits may change with any release of ureq.
 
 use std::fmt;
@@ -19,17 +19,24 @@ use ureq::unversioned::transport::{
 
 /// An agent all of whose requests go to one socket, whatever host they name.
 pub(super) fn agent(config: ureq::config::Config, path: &Path) -> ureq::Agent {
-    ureq::Agent::with_parts(config, ToSocket { path: path.to_owned() }, NoNames)
+    ureq::Agent::with_parts(config, ToSocket::at(path), NoNames)
 }
 
+/// Connects to a socket.
 #[derive(Debug)]
-struct ToSocket {
+pub(super) struct ToSocket {
     path: PathBuf,
 }
 
 /// A path needs no address.
 #[derive(Debug)]
-struct NoNames;
+pub(super) struct NoNames;
+
+impl ToSocket {
+    pub(super) fn at(path: &Path) -> ToSocket {
+        ToSocket { path: path.to_owned() }
+    }
+}
 
 impl Resolver for NoNames {
     fn resolve(&self, _: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
@@ -69,7 +76,7 @@ fn connect(path: &Path, limit: Option<Duration>) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-struct Socket {
+pub(super) struct Socket {
     stream: Arc<UnixStream>,
     buffers: LazyBuffers,
     /// The limits that the kernel knows, so that it is told only of others.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::client::{Answer, Ask, Body, BodyLimit, Cut};
+use crate::client::{self, Answer, Ask, Body, Cut, Service};
 
 use super::Docker;
 use super::error::{Error, ErrorKind};
@@ -33,6 +33,8 @@ pub(super) struct Call<'d> {
 #[derive(Debug)]
 pub(super) struct Stream {
     body: Body,
+    /// It is to tell its end, and doesn't.
+    unproven: bool,
     cut: Cut,
 }
 
@@ -91,8 +93,7 @@ impl<'d> Call<'d> {
 
     /// Asks for something without an answer, and gives the status: 2xx or 304.
     pub(super) fn done(self) -> Result<u16, Error> {
-        let limit = BodyLimit::Total(self.within);
-        let (doing, answer) = self.answer(limit, false)?;
+        let (doing, answer) = self.answer(|service, ask| service.ask(ask, ask.head_within))?;
         let status = answer.status();
         // To its end, so that the connection can be used again.
         match io::copy(&mut answer.into_body().take(MESSAGE_BYTE), &mut io::sink()) {
@@ -103,19 +104,28 @@ impl<'d> Call<'d> {
 
     /// Asks for JSON.
     pub(super) fn value(self) -> Result<Value, Error> {
-        let limit = BodyLimit::Total(self.within);
-        let (doing, answer) = self.answer(limit, false)?;
+        let (doing, answer) = self.answer(|service, ask| service.ask(ask, ask.head_within))?;
         read_value(&doing, answer.into_body())
     }
 
-    /// Asks for a stream, on a connection of its own. With `quiet`, each read brings
-    /// something within that time or fails.
-    pub(super) fn stream(self, quiet: Option<Duration>) -> Result<Stream, Error> {
-        let (_, answer) = self.answer(quiet.map_or(BodyLimit::None, BodyLimit::Quiet), true)?;
-        Ok(Stream { cut: answer.cut(), body: answer.into_body() })
+    /// Asks for a stream whose end is proven: an answer that doesn't tell its end fails
+    /// there. On a connection of its own; each read brings something within `quiet`.
+    pub(super) fn stream(self, quiet: Duration) -> Result<Stream, Error> {
+        let (_, answer) = self.answer(|service, ask| service.open(ask, Some(quiet)))?;
+        Ok(Stream { cut: answer.cut(), unproven: !answer.tells_its_end(), body: answer.into_body() })
     }
 
-    fn answer(self, limit: BodyLimit, own: bool) -> Result<(String, Answer), Error> {
+    /// Asks for a stream that may be silent for as long as it likes, and whose end proves
+    /// nothing. On a connection of its own.
+    pub(super) fn endless(self) -> Result<Stream, Error> {
+        let (_, answer) = self.answer(|service, ask| service.open(ask, None))?;
+        Ok(Stream { cut: answer.cut(), unproven: false, body: answer.into_body() })
+    }
+
+    fn answer(
+        self,
+        ask_it: impl FnOnce(&Service, &Ask<'_>) -> Result<Answer, client::Error>,
+    ) -> Result<(String, Answer), Error> {
         let headers: Vec<_> = self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let ask = Ask {
             method: self.method,
@@ -123,10 +133,8 @@ impl<'d> Call<'d> {
             headers: &headers,
             body: self.body.as_deref(),
             head_within: self.within,
-            body_within: limit,
         };
-        let service = &self.docker.service;
-        let answer = if own { service.open(&ask) } else { service.ask(&ask) };
+        let answer = ask_it(&self.docker.service, &ask);
         let answer = answer.map_err(|error| Error::unanswered(&self.doing, error))?;
         match answer.status() {
             200..=299 | 304 => Ok((self.doing, answer)),
@@ -168,7 +176,10 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.body.read(buffer)
+        match self.body.read(buffer)? {
+            0 if self.unproven && !buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ mod when;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use crate::client::{Ask, BodyLimit, Service};
+use crate::client::{Ask, Service};
 
 use call::Call;
 
@@ -158,15 +158,8 @@ impl Docker {
 fn agreed(service: &Service) -> Result<Version, Error> {
     const DOING: &str = "can't ask Docker for its version";
     let limit = Duration::from_secs(30);
-    let ask = Ask {
-        method: "GET",
-        path: "/_ping",
-        headers: &[],
-        body: None,
-        head_within: limit,
-        body_within: BodyLimit::Total(limit),
-    };
-    let answer = service.ask(&ask).map_err(|error| Error::unanswered(DOING, error))?;
+    let ask = Ask { method: "GET", path: "/_ping", headers: &[], body: None, head_within: limit };
+    let answer = service.ask(&ask, limit).map_err(|error| Error::unanswered(DOING, error))?;
     let place = service.place();
     let version = answer.header("Api-Version").and_then(Version::parse);
     let Some(version) = version else {

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Limits;
-use super::chunked::{Decoder, Next};
 use super::exchange::Exchange;
 use super::head::{Framing, Head};
 use super::input::Input;
 use super::link::Link;
 use super::socket::moment_in;
 use super::wire::Wire;
+use crate::client::chunked::{Decoder, Next};
 
 /// Reads the body's bytes, and no byte behind them.
 pub(super) struct Incoming<'c> {

@@ -50,7 +50,6 @@
 //! its server is not used.
 
 mod address;
-mod chunked;
 mod config;
 mod connection;
 mod courier;

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use tiny_http::{Header, StatusCode};
 
-use super::chunked::is_token;
 use super::exchange::Exchange;
 use super::stream::{ChunkWriter, Framing};
+use crate::client::chunked::is_token;
 use crate::thread::Stop;
 
 /// Proof that a reply has been given its end: what a handler gives back.

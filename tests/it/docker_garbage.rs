@@ -11,7 +11,11 @@ const PING: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nConnection: close\r\
 
 /// `towpath docker WORDS` with a daemon that gives this body to whatever it is asked.
 fn with_body(body: &str, words: &[&str]) -> Finished {
-    let fake = Fake::saying(format!("{PING}\r\n{body}"));
+    with_answer(&format!("{PING}Content-Length: {}\r\n\r\n{body}", body.len()), words)
+}
+
+fn with_answer(answer: &str, words: &[&str]) -> Finished {
+    let fake = Fake::saying(answer);
     at(&fake.url().replace("http:", "tcp:"), words)
 }
 
@@ -85,4 +89,21 @@ fn a_pull_whose_end_is_not_proven_has_failed() {
     }
     // The stream ends well, and what then is to be looked at is no image.
     with_body("{\"status\":\"Status: Downloaded\"}", &["pull", "x:1"]).assert_code(1).assert_one_line(&["x:1"]);
+}
+
+#[test]
+fn an_answer_that_does_not_tell_its_end_is_no_whole_log_and_no_pull() {
+    // What is a container to who asks for one is a terminal's output to who asks for its log.
+    let body = r#"{"Id":"x","Config":{"Tty":true},"State":{"Running":false,"ExitCode":0}}"#;
+    assert_eq!(with_body(body, &["logs", "x"]).assert_code(0).out(), body);
+    let cut = with_answer(&format!("{PING}\r\n{body}"), &["logs", "x"]);
+    assert_eq!(cut.assert_code(1).assert_one_line(&["can't read the log of x", "broke"]).out(), body);
+    for end in ["", "0\r\n", "0\r\n\r"] {
+        let body = format!("{PING}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n{end}", body.len());
+        with_answer(&body, &["logs", "x"]).assert_code(1).assert_one_line(&["broke"]);
+    }
+    for body in ["{\"status\":\"Status: Downloaded\"}", ""] {
+        let cut = with_answer(&format!("{PING}\r\n{body}"), &["pull", "x:1"]);
+        cut.assert_code(1).assert_one_line(&["can't pull x:1", "broke"]);
+    }
 }

@@ -77,6 +77,23 @@ fn a_followed_log_loses_and_doubles_no_line_when_its_connection_breaks() {
 }
 
 #[test]
+fn a_followed_log_ends_at_the_moment_until_which_it_is_wanted() {
+    if skipped("docker") {
+        return;
+    }
+    let docker = Docker::connect(&Endpoint::socket(Daemon::shared().socket())).unwrap();
+    let container = started(&docker, "while :; do echo tick; sleep 0.1; done");
+    let until = Some(SystemTime::now() + Duration::from_secs(1));
+    let query = LogsQuery { follow: true, until, timestamps: true, ..LogsQuery::default() };
+    let (out, err) = read(&container, &query);
+    assert!(out.ends_with(" tick\n") && err.is_empty(), "{out}");
+    let last = out.lines().last().unwrap().split(' ').next().unwrap();
+    assert!(Some(humantime::parse_rfc3339(last).unwrap()) <= until, "{out}");
+    assert!(container.inspect().unwrap().running);
+    container.remove(true).unwrap();
+}
+
+#[test]
 fn a_followed_log_that_breaks_in_silence_is_asked_for_again_and_says_nothing_twice() {
     if skipped("docker") {
         return;

@@ -75,7 +75,7 @@ impl Docker {
         if let Some(credentials) = credentials {
             call = call.header("X-Registry-Auth", credentials.header(image.domain()));
         }
-        let stream = call.stream(Some(QUIET)).map_err(|error| with_hint(error, hint.as_deref()))?;
+        let stream = call.stream(QUIET).map_err(|error| with_hint(error, hint.as_deref()))?;
         let (objects, state) = (Objects::new(stream), State::Going { reported: false });
         Ok(Pull { docker: self.clone(), image: image.clone(), objects, doing, hint, digest: None, state })
     }

@@ -14,6 +14,8 @@ use super::super::call::Stream;
 use super::super::container::Container;
 use super::super::error::{Error, ErrorKind};
 use super::super::moment;
+use super::again::Again;
+use super::gather::Gather;
 use super::recall::{Recall, stamp_of};
 use super::{Chunk, Frames, Std};
 use crate::client::Cut;
@@ -24,17 +26,8 @@ use crate::thread::{Stop, Stopper};
 /// connection may be dead without a word, or the daemon have lost sight of the file
 /// when it was rotated.
 const QUIET: Duration = Duration::from_secs(600);
-/// How long the daemon is tried again when it is gone.
-const AGAIN_FOR: Duration = Duration::from_secs(60);
-/// Between two tries, growing from the first to the second.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// A long line is logged in pieces of this size; a terminal's pieces have no other end.
 const PIECE_BYTE: usize = 16 * 1024;
-/// A read that brings less is small; after so many in a row, reading is slowed down by a
-/// pause that is shorter than a socket takes to fill.
-const SMALL_BYTE: usize = 16 * 1024;
-const SMALL_READS: u32 = 32;
-const GATHER: Duration = Duration::from_micros(500);
 /// How much is put together before it is given.
 const BATCH_BYTE: usize = 64 * 1024;
 
@@ -62,7 +55,7 @@ pub struct Logs {
     started: Option<SystemTime>,
     /// From the daemon's clock, where nothing of the past is wanted.
     begun: Option<String>,
-    frames: Frames<Stream>,
+    frames: Frames<Gather<Stream>>,
     recall: Recall,
     message: Vec<u8>,
     /// Where the message's content begins, behind its moment.
@@ -70,10 +63,7 @@ pub struct Logs {
     /// A message that was read, and belongs behind what is in `batch`.
     held: Option<Std>,
     batch: Vec<u8>,
-    again_until: Option<Moment>,
-    pause: Duration,
-    /// Reads in a row that brought little.
-    small_reads: u32,
+    again: Again,
     ender: Ender,
     stop: Stop,
     over: bool,
@@ -107,7 +97,7 @@ impl Container {
         let begun = if nothing_past { Some(self.docker.unix_time()?) } else { None };
         let frames = open(self, query, state.tty, None)?;
         let (stopper, stop) = Stop::new();
-        let ender = Ender { stopper, cut: Arc::new(Mutex::new(frames.source().cut())) };
+        let ender = Ender { stopper, cut: Arc::new(Mutex::new(frames.source().source().cut())) };
         Ok(Logs {
             container: self.clone(),
             query: query.clone(),
@@ -120,9 +110,7 @@ impl Container {
             content: 0,
             held: None,
             batch: Vec::new(),
-            again_until: None,
-            pause: PAUSE.0,
-            small_reads: 0,
+            again: Again::opened(Moment::now()),
             ender,
             stop,
             over: false,
@@ -174,16 +162,7 @@ impl Logs {
     /// What comes next of a log that isn't followed.
     fn next_of_whole(&mut self) -> Result<Option<Chunk<'_>>, Error> {
         let stopped = self.stop.clone();
-        if self.small_reads > SMALL_READS {
-            // The daemon sends a line a time. To wake for each costs more than the line:
-            // let some come together. Nobody waits for these, they are of the past.
-            std::thread::sleep(GATHER);
-        }
         match self.frames.next_chunk() {
-            Ok(Some(chunk)) => {
-                self.small_reads = if chunk.bytes.len() < SMALL_BYTE { self.small_reads + 1 } else { 0 };
-                Ok(Some(chunk))
-            }
             // It was cut by us.
             Err(_) if stopped.is_set() => Ok(None),
             other => other,
@@ -225,22 +204,23 @@ impl Logs {
     fn new_message(&mut self) -> Result<Option<Std>, Error> {
         loop {
             let Some(from) = self.frames.next_message(&mut self.message, end_of_terminals)? else { return Ok(None) };
-            self.again_until = None;
-            self.pause = PAUSE.0;
             let Some((stamp, content)) = stamp_of(&self.message) else {
                 return Err(Error::garbage(&self.doing(), "has a line without its moment"));
             };
             self.content = content;
             if self.recall.is_new(stamp) {
+                self.again.has_news();
                 return Ok(Some(from));
             }
         }
     }
 
-    /// Whether a log that ended did so because its container has: if it runs on, the
-    /// daemon was stopped.
+    /// Whether a log that ended did so because its container has, or all that was wanted
+    /// is there: else the daemon was stopped.
     fn has_ended(&self) -> Result<bool, Error> {
+        let is_past = |until: SystemTime| until <= SystemTime::now();
         match self.container.inspect() {
+            Ok(_) if self.query.until.is_some_and(is_past) => Ok(true),
             Ok(state) => Ok(!state.running || state.started != self.started),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
             Err(error) if is_passing(&error) => Ok(false),
@@ -252,21 +232,25 @@ impl Logs {
     /// meanwhile.
     fn connect_again(&mut self, error: Option<Error>) -> Result<bool, Error> {
         let mut last = error;
-        let until = *self.again_until.get_or_insert_with(|| Moment::now() + AGAIN_FOR);
         loop {
             if self.stop.is_set() {
                 return Ok(true);
             }
-            if let (true, Some(error)) = (until.has_passed(), last) {
-                return Err(error);
+            if self.again.broke(Moment::now()) {
+                let ends =
+                    || Error::new(ErrorKind::Cut, format!("{}: it ends, and the container doesn't", self.doing()));
+                return Err(last.unwrap_or_else(ends));
             }
-            self.rest();
+            // A daemon that restarts isn't helped by being asked all the time. Who was
+            // stopped meanwhile is told so before the next try.
+            let _: ControlFlow<()> = self.stop.sleep(self.again.pause());
             let since = self.recall.since().map(moment::in_query).or_else(|| self.begun.clone());
             let resumed = since.is_some();
             match open(&self.container, &self.query, self.tty, since) {
                 Ok(frames) => {
-                    *lock(&self.ender.cut) = frames.source().cut();
+                    *lock(&self.ender.cut) = frames.source().source().cut();
                     self.frames = frames;
+                    self.again.opened_again(Moment::now());
                     if resumed {
                         self.recall.begin_again();
                     }
@@ -276,13 +260,6 @@ impl Logs {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Waits before a try: a daemon that restarts isn't helped by being asked all the time.
-    fn rest(&mut self) {
-        // Who was stopped is told so before the next try.
-        let _: ControlFlow<()> = self.stop.sleep(self.pause);
-        self.pause = (self.pause * 2).min(PAUSE.1);
     }
 
     fn doing(&self) -> String {
@@ -310,7 +287,12 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// Asks for a log; with `since`, for what is to be given again or wasn't yet.
-fn open(container: &Container, query: &LogsQuery, tty: bool, since: Option<String>) -> Result<Frames<Stream>, Error> {
+fn open(
+    container: &Container,
+    query: &LogsQuery,
+    tty: bool,
+    since: Option<String>,
+) -> Result<Frames<Gather<Stream>>, Error> {
     let flag = |on: bool| if on { "1" } else { "0" };
     let doing = format!("can't read the log of {}", container.short_id());
     let call = container.docker.get(&container.path("/logs"), &doing);
@@ -321,6 +303,7 @@ fn open(container: &Container, query: &LogsQuery, tty: bool, since: Option<Strin
     }
     let since = since.or_else(|| query.since.map(moment::of));
     call = call.query_if("since", since.as_deref()).query_if("until", query.until.map(moment::of).as_deref());
-    let stream = call.stream(Some(if query.follow { QUIET } else { container.docker.patience }))?;
+    let stream = call.stream(if query.follow { QUIET } else { container.docker.patience })?;
+    let stream = Gather::new(stream, !query.follow);
     Ok(if tty { Frames::raw(stream, doing) } else { Frames::framed(stream, doing) })
 }

@@ -1,7 +1,9 @@
 //! What containers print, and how they end.
 
+mod again;
 mod attend;
 mod frames;
+mod gather;
 mod logs;
 mod recall;
 mod running;

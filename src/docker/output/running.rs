@@ -51,10 +51,10 @@ impl Container {
         let name = self.short_id().to_owned();
         let doing = format!("can't read the output of {name}");
         let attach = self.docker.post(&self.path("/attach"), format!("can't attach to {name}"));
-        let output = attach.query("stream", "1").query("stdout", "1").query("stderr", "1").stream(None)?;
+        let output = attach.query("stream", "1").query("stdout", "1").query("stderr", "1").endless()?;
         let wait = self.docker.post(&self.path("/wait"), format!("can't wait for {name}"));
         // No limit on either: a container may be silent, and run, for as long as it likes.
-        let wait = wait.query("condition", "next-exit").stream(None)?;
+        let wait = wait.query("condition", "next-exit").endless()?;
         // A start that fails ends neither: to drop them does.
         if !self.start()? {
             return Err(Error::new(ErrorKind::Conflict, format!("can't start {name}: it runs already")));

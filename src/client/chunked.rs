@@ -13,7 +13,7 @@ const SIZE_DIGITS: usize = 16;
 
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// So many bytes of data; what of them was taken is told by [`Decoder::took`].
     Data(u64),
     /// More framing is needed first.
@@ -23,10 +23,10 @@ pub(super) enum Next {
 }
 
 /// Why a body can't be decoded.
-pub(super) type Malformed = &'static str;
+pub(crate) type Malformed = &'static str;
 
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     state: State,
     /// Of the line that is being read.
     line_bytes: usize,
@@ -53,13 +53,13 @@ enum State {
 }
 
 impl Decoder {
-    pub(super) fn new() -> Decoder {
+    pub(crate) fn new() -> Decoder {
         Decoder { state: State::Size, line_bytes: 0, size: 0, extra_bytes: 0 }
     }
 
     /// Reads framing from the front of `input`: how much of it was taken, and
     /// what follows. The result doesn't depend on how the bytes were split.
-    pub(super) fn parse(&mut self, input: &[u8]) -> Result<(usize, Next), Malformed> {
+    pub(crate) fn parse(&mut self, input: &[u8]) -> Result<(usize, Next), Malformed> {
         for (taken, byte) in input.iter().enumerate() {
             match self.state {
                 State::Data => return Ok((taken, Next::Data(self.size))),
@@ -76,7 +76,7 @@ impl Decoder {
     }
 
     /// `count` bytes of the data that was announced have been taken.
-    pub(super) fn took(&mut self, count: u64) {
+    pub(crate) fn took(&mut self, count: u64) {
         self.size = self.size.saturating_sub(count);
         if self.state == State::Data && self.size == 0 {
             self.state = State::DataCr;
@@ -160,7 +160,7 @@ impl Decoder {
 }
 
 /// A character of a name (RFC 9110, 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
