@@ -18,7 +18,7 @@ pub enum InvalidEnv {
     #[error("the value of {0} isn't UTF-8")]
     Utf8(String),
     /// A line of a file isn't a variable.
-    #[error("line {line} of the file: {source}")]
+    #[error("line {line} of the file")]
     Line {
         /// The line's number, counted from one.
         line: usize,
@@ -37,7 +37,8 @@ pub enum InvalidEnv {
 /// [`InvalidEnv::Name`], [`InvalidEnv::Utf8`].
 pub fn env_of(text: &str, here: impl Fn(&str) -> Option<OsString>) -> Result<String, InvalidEnv> {
     match text.split_once('=') {
-        Some(("", _)) => Err(InvalidEnv::Name(text.to_owned())),
+        // Not the value: it may be a secret.
+        Some(("", _)) => Err(InvalidEnv::Name("=".to_owned())),
         Some(_) => Ok(text.to_owned()),
         None if text.is_empty() => Err(InvalidEnv::Name(text.to_owned())),
         None => match here(text) {
@@ -109,8 +110,12 @@ mod tests {
         std::fs::write(file.path(), "\u{feff}# a comment\n\n  A=1 # not one\r\nHOME\nB\nC=\"x\"\n").unwrap();
         assert_eq!(env_in_file(file.path(), here).unwrap(), ["A=1 # not one", "HOME=/home/me", "C=\"x\""]);
         std::fs::write(file.path(), "A=1\nB C=secret\n").unwrap();
-        let error = env_in_file(file.path(), here).unwrap_err().to_string();
-        assert!(error.starts_with("line 2"), "{error}");
+        let error = env_in_file(file.path(), here).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.to_string().starts_with("line 2") && source.starts_with("\"B C\""), "{error}: {source}");
+        std::fs::write(file.path(), "=secret\n").unwrap();
+        let error = env_in_file(file.path(), here).unwrap_err();
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         assert!(env_in_file(Path::new("/no/such/file"), here).is_err());
     }
 }

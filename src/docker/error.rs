@@ -4,6 +4,9 @@ use std::error::Error as StdError;
 
 use crate::client;
 
+/// How long a daemon's own words may be.
+const MESSAGE_BYTE: usize = 4096;
+
 /// What failed, on what, and what to do, on one line; the reason below it is the
 /// `source`.
 #[derive(Debug, thiserror::Error)]
@@ -91,17 +94,19 @@ impl Error {
     /// What a status means, with the daemon's own words, on one line.
     pub(super) fn refused(doing: &str, status: u16, message: &str) -> Error {
         let kind = match status {
-            400 => ErrorKind::Invalid,
+            // What isn't a name leads to another path: an empty one, or "..".
+            300..=400 => ErrorKind::Invalid,
             401 | 403 => ErrorKind::Unauthorized,
             404 => ErrorKind::NotFound,
             409 => ErrorKind::Conflict,
             _ => ErrorKind::Failed,
         };
-        let message = one_line(message);
-        Error::new(
-            kind,
-            if message.is_empty() { format!("{doing}: status {status}") } else { format!("{doing}: {message}") },
-        )
+        let text = match one_line(message) {
+            _ if (300..400).contains(&status) => format!("{doing}: that is no name"),
+            message if message.is_empty() => format!("{doing}: status {status}"),
+            message => format!("{doing}: {}", cut(&message)),
+        };
+        Error::new(kind, text)
     }
 
     /// What an answer that didn't come means.
@@ -153,6 +158,13 @@ impl Error {
     }
 }
 
+/// As much of a message as somebody reads.
+fn cut(message: &str) -> &str {
+    let longest = message.len().min(MESSAGE_BYTE);
+    let end = (0..=longest).rev().find(|end| message.is_char_boundary(*end));
+    &message[..end.unwrap_or(0)]
+}
+
 /// A message of several lines, on one, without what would steer a terminal.
 pub(super) fn one_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
@@ -176,5 +188,8 @@ mod tests {
         assert_eq!(error.to_string(), "can't start web: name \"web\" is in use [31m");
         assert!(error.is_daemons());
         assert_eq!(Error::refused("x", 500, " ").to_string(), "x: status 500");
+        assert_eq!(Error::refused("x", 500, &"\u{e9}".repeat(9000)).to_string().len(), 3 + MESSAGE_BYTE);
+        let error = Error::refused("can't stop ..", 301, "<a href=\"/\">Moved</a>");
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, "can't stop ..: that is no name"));
     }
 }

@@ -9,6 +9,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 use super::container::{Filters, Listed};
 use super::{ContainerSpec, Docker, Error};
 
@@ -31,14 +34,14 @@ impl Owner {
     /// This process, in a run of this name. What can't be known here (an empty root
     /// directory has no `/proc`) is left out, and then its end can't be proven.
     pub fn this_process(run: &str) -> Owner {
-        let pid = std::process::id();
+        let pid = rustix::process::getpid();
         let known = [
             (RUN, Some(run.to_owned())),
             (HOST, Some(hostname())),
             (MACHINE, machine()),
             (BOOT, boot()),
             (NAMESPACE, namespace()),
-            (PID, Some(pid.to_string())),
+            (PID, Some(pid.as_raw_nonzero().to_string())),
             (STARTED, started(pid)),
         ];
         let labels = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
@@ -92,11 +95,14 @@ fn is_gone(labels: &BTreeMap<String, String>) -> bool {
     if !same(NAMESPACE, namespace()) {
         return false;
     }
-    let (Some(pid), Some(then)) = (labels.get(PID).and_then(|pid| pid.parse().ok()), labels.get(STARTED)) else {
-        return false;
-    };
-    // Our own start is known, so others' would be seen too.
-    started(std::process::id()).is_some() && started(pid).as_ref() != Some(then)
+    let pid = labels.get(PID).and_then(|pid| Pid::from_raw(pid.parse().ok().filter(|pid| *pid > 0)?));
+    let (Some(pid), Some(then)) = (pid, labels.get(STARTED)) else { return false };
+    match seen(pid) {
+        Some(Seen::Ended) => true,
+        Some(Seen::Since(started)) => started != *then,
+        // Another user's may be hidden from us, as `hidepid` has it; signals know of it.
+        None => test_kill_process(pid) == Err(Errno::SRCH),
+    }
 }
 
 fn hostname() -> String {
@@ -121,15 +127,34 @@ fn namespace() -> Option<String> {
     Some(fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
 }
 
-/// When a process started, in ticks since boot: field 22 of `/proc/PID/stat` (proc(5)).
-/// A zombie has ended.
-fn started(pid: u32) -> Option<String> {
+/// What `/proc` shows of a process.
+enum Seen {
+    /// It is a zombie, or about to be gone.
+    Ended,
+    /// It started at this time, in ticks since boot.
+    Since(String),
+}
+
+/// When a process started, if that can be seen and it hasn't ended.
+fn started(pid: Pid) -> Option<String> {
+    match seen(pid)? {
+        Seen::Since(started) => Some(started),
+        Seen::Ended => None,
+    }
+}
+
+/// Fields 3 and 22 of `/proc/PID/stat` (proc(5)).
+fn seen(pid: Pid) -> Option<Seen> {
+    let pid = pid.as_raw_nonzero();
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name before it may have anything in it, brackets too.
     let behind_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let mut fields = std::str::from_utf8(&stat[behind_name..]).ok()?.split_ascii_whitespace();
     let state = fields.next()?;
-    (!["Z", "X"].contains(&state)).then(|| fields.nth(18).map(str::to_owned))?
+    match state {
+        "Z" | "X" => Some(Seen::Ended),
+        _ => fields.nth(18).map(|started| Seen::Since(started.to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +179,7 @@ mod tests {
         assert!(is_gone(&with(&[(PID, Some("4194305"))])), "no such process");
         assert!(!is_gone(&with(&[(PID, Some("4194305")), (NAMESPACE, Some("pid:[1]"))])), "numbers of elsewhere");
         assert!(!is_gone(&with(&[(PID, Some("x"))])));
+        assert!(!is_gone(&with(&[(PID, Some("0"))])), "no number of a process");
         assert!(!is_gone(&with(&[(STARTED, None)])));
         assert!(!is_gone(&with(&[(BOOT, Some("b")), (HOST, Some("another"))])), "another host");
         assert!(!is_gone(&with(&[(BOOT, None), (PID, Some("4194305"))])));
@@ -161,10 +187,19 @@ mod tests {
 
     #[test]
     fn a_process_that_has_ended_has_no_start() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = child.id();
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let labels = with(&[(PID, Some(&child.id().to_string())), (STARTED, started(pid).as_deref())]);
+        assert!(!is_gone(&labels));
+        drop(child.stdin.take());
+        // A zombie for as long as nobody has asked how it ended.
+        let status = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        while !status().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert!(is_gone(&labels) && started(pid).is_none());
         child.wait().unwrap();
-        assert_eq!(started(pid), None);
-        assert!(started(1).is_some());
+        assert!(is_gone(&labels) && started(pid).is_none());
+        assert!(started(Pid::INIT).is_some());
     }
 }

@@ -35,23 +35,26 @@ impl Docker {
     pub fn stop_all(&self, names: &[String], how: Stopping, tell: &mut dyn FnMut(&str, Result<Stopped, Error>)) {
         let next = AtomicUsize::new(0);
         let (done, results) = crossbeam_channel::bounded(AT_ONCE.get());
-        let work = || {
-            while let Some((index, name)) = take(names, &next) {
-                // Nobody hangs up before all are told of.
-                let _: Result<(), _> = done.send((index, stop(&self.container(name), how)));
-            }
-        };
         std::thread::scope(|scope| {
-            let wanted = names.len().min(AT_ONCE.get());
-            let spawn =
-                |_| std::thread::Builder::new().name("docker-stop".to_owned()).spawn_scoped(scope, work).is_ok();
-            if (0..wanted).filter(|index| spawn(*index)).count() == 0 {
+            let spawn = |_: &usize| {
+                let (next, done) = (&next, done.clone());
+                let work = move || {
+                    while let Some((index, name)) = take(names, next) {
+                        // Nobody hangs up before all are told of.
+                        let _: Result<(), _> = done.send((index, stop(&self.container(name), how)));
+                    }
+                };
+                std::thread::Builder::new().name("docker-stop".to_owned()).spawn_scoped(scope, work).is_ok()
+            };
+            if (0..names.len().min(AT_ONCE.get())).filter(spawn).count() == 0 {
                 // A host without threads left: one after the other.
                 for name in names {
                     tell(name, stop(&self.container(name), how));
                 }
                 return;
             }
+            // So that the last thread's end is the results' end, were it to panic.
+            drop(done);
             in_order(names, &results, tell);
         });
     }

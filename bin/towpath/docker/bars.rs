@@ -10,6 +10,8 @@ use crate::voice::printable;
 
 /// Between two drawings.
 const EVERY: Duration = Duration::from_millis(100);
+/// An image has 127 layers at most; more than that many are not kept.
+const LAYERS: usize = 1000;
 /// How wide a bar is, in characters.
 const BAR_WIDTH: usize = 30;
 
@@ -34,8 +36,10 @@ impl Bars {
         if !self.is_wanted || !is_layer {
             return;
         }
+        let is_full = self.layers.len() >= LAYERS;
         match self.layers.iter_mut().find(|layer| layer.id == progress.id) {
             Some(layer) => *layer = progress.clone(),
+            None if is_full => return,
             None => self.layers.push(progress.clone()),
         }
         if self.last.is_none_or(|last| last.elapsed() >= EVERY) {

@@ -90,6 +90,7 @@ fn stop_each(docker: &Docker, names: &[String], arguments: &StopArguments) -> Re
     Ok(ExitCode::from(if failed { FAILED } else { 0 }))
 }
 
+/// Its own name, not one that a link gives it.
 fn name_of(container: &Listed) -> String {
-    container.names.first().unwrap_or(&container.id).clone()
+    container.names.iter().find(|name| !name.contains('/')).unwrap_or(&container.id).clone()
 }

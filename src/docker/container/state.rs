@@ -56,9 +56,9 @@ impl State {
     }
 }
 
-/// A time as the daemon writes it; its year 1 means never.
+/// A time as the daemon writes it, in UTC or not; its year 1 means never.
 fn moment(text: &str) -> Option<SystemTime> {
-    humantime::parse_rfc3339(text).ok().filter(|time| *time > SystemTime::UNIX_EPOCH)
+    crate::clock::parse_rfc3339(text).filter(|time| *time > SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -74,6 +74,9 @@ mod tests {
         });
         let state = State::read(whole.clone(), "x").unwrap();
         assert_eq!((state.name.as_str(), state.started), ("web", None));
+        let mut started = whole.clone();
+        started["State"]["StartedAt"] = json!("2026-11-22T04:39:55.5+01:00");
+        assert!(State::read(started, "x").unwrap().started.is_some());
         for (part, name) in [("State", "Running"), ("State", "ExitCode"), ("Config", "Tty")] {
             let mut less = whole.clone();
             less[part].as_object_mut().unwrap().remove(name);

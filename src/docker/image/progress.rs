@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::super::error::one_line;
 
+/// A daemon's longer words are cut.
+const TEXT_BYTE: usize = 4096;
+
 /// How far a pull is: of one layer, or in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -21,7 +24,7 @@ pub struct Progress {
 impl Progress {
     /// What an object says. An error in it is the daemon's own: its words.
     pub(super) fn of(object: &Value) -> Result<Progress, String> {
-        let text = |value: &Value| value.as_str().map(one_line).filter(|text| !text.is_empty());
+        let text = |value: &Value| value.as_str().map(one_line).map(cut).filter(|text| !text.is_empty());
         let error = text(&object["errorDetail"]["message"]).or_else(|| text(&object["error"]));
         if let Some(error) = error {
             return Err(error);
@@ -38,6 +41,10 @@ impl Progress {
             total_byte: count(&detail["total"]),
         })
     }
+}
+
+fn cut(text: String) -> String {
+    if text.len() <= TEXT_BYTE { text } else { text.chars().take(TEXT_BYTE / 4).collect() }
 }
 
 #[cfg(test)]
@@ -60,6 +67,8 @@ mod tests {
         let object = json!({"errorDetail": {"code": 1, "message": "blob\nunknown"}, "error": "other"});
         assert_eq!(Progress::of(&object), Err("blob unknown".to_owned()));
         assert_eq!(Progress::of(&json!({"error": "denied"})), Err("denied".to_owned()));
+        let endless = json!({"status": "\u{e9}".repeat(100_000)});
+        assert!(Progress::of(&endless).unwrap().status.len() <= TEXT_BYTE);
         assert!(Progress::of(&json!({"error": ""})).is_err(), "an empty error is one");
         assert!(Progress::of(&json!({"errorDetail": {}})).is_err());
     }

@@ -51,7 +51,8 @@ impl Recall {
             return false;
         }
         // Up to the last that was given all are old; if that was rotated away, a later moment tells.
-        if self.expected.iter().max().is_some_and(|latest| stamp <= *latest) {
+        let latest = self.expected.iter().max().map(|latest| self.floor.max(Some(*latest)));
+        if latest.is_some_and(|latest| Some(stamp) <= latest) {
             return false;
         }
         self.expected.clear();
@@ -63,9 +64,12 @@ impl Recall {
         true
     }
 
-    /// Those that will come again: none that has the same moment as one let go of.
+    /// Those that will come again: none that has the same moment as one let go of. Where a
+    /// clock was set back there may be none but such; then it is all of them.
     fn wanted(&self) -> impl Iterator<Item = Stamp> {
-        self.given.iter().copied().filter(|stamp| Some(*stamp) > self.floor)
+        let is_after = |stamp: &Stamp| Some(*stamp) > self.floor;
+        let all = !self.given.iter().any(is_after);
+        self.given.iter().copied().filter(move |stamp| all || is_after(stamp))
     }
 }
 
@@ -115,6 +119,13 @@ mod tests {
     fn memory_is_bounded_and_nothing_is_doubled_when_moments_are_let_go_of() {
         let log: Vec<u32> = (0..20_000).map(|n| n / 3).collect();
         let got = read(&log, &[9_000, 3_000, 10_000, 7_000]);
+        assert_eq!(got, (0..log.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_doubles_and_loses_nothing() {
+        let log: Vec<u32> = (100_000..110_000).chain(0..10_000).collect();
+        let got = read(&log, &[15_000, 9_000, 16_000]);
         assert_eq!(got, (0..log.len()).collect::<Vec<_>>());
     }
 
