@@ -39,12 +39,14 @@ fn containers_are_listed_as_the_docker_cli_lists_them() {
     run(&["--name", "by-id", &id, "sleep", "1000"]);
     run(&["--name", "by-short-id", &id[7..15], "sleep", "1000"]);
     daemon.cli(&["pause", "by-id"]);
-    let lists: [&[&str]; 12] = [
+    let lists: [&[&str]; 14] = [
         &["ps"],
         &["ps", "-a"],
         &["ps", "-a", "--no-trunc"],
         &["ps", "-q"],
         &["ps", "-aq", "--no-trunc"],
+        &["ps", "-aq", "-n", "-1"],
+        &["ps", "-q", "-n", "0"],
         &["ps", "-n", "2"],
         &["ps", "-l"],
         &["ps", "-a", "-f", "status=exited"],

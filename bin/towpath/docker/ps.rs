@@ -23,9 +23,9 @@ pub(crate) struct PsArguments {
     /// Only those that this lets through: status=exited, label=app=web, name=web; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", action = ArgAction::Append)]
     filter: Vec<String>,
-    /// The N newest, whether they run or not
-    #[arg(short = 'n', long, value_name = "N")]
-    last: Option<usize>,
+    /// The N newest, whether they run or not; 0 and -1 are as if it weren't said
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
+    last: Option<i64>,
     /// The newest, whether it runs or not
     #[arg(short, long, action = ArgAction::SetTrue)]
     latest: bool,
@@ -42,7 +42,8 @@ pub(crate) struct PsArguments {
 
 pub(super) fn ps(connection: &ConnectionArguments, arguments: &PsArguments) -> Result<ExitCode, Failure> {
     let filters = filters(&arguments.filter)?;
-    let newest = arguments.last.or(arguments.latest.then_some(1));
+    let last = arguments.last.filter(|last| *last > 0).and_then(|last| usize::try_from(last).ok());
+    let newest = last.or(arguments.latest.then_some(1));
     let mut list = connection.docker()?.containers(arguments.all || newest.is_some(), &filters)?;
     list.truncate(newest.unwrap_or(usize::MAX));
     if arguments.json {

@@ -130,25 +130,32 @@ fn detached(docker: &Docker, arguments: &RunArguments, spec: &ContainerSpec) -> 
 
 fn attached(docker: &Docker, arguments: &RunArguments, spec: &ContainerSpec) -> Result<ExitCode, Error> {
     let container = create(docker, arguments, spec)?;
-    let unprepared = |error: std::io::Error| {
-        voice::error(&format!("can't prepare to run a container: {error}"));
-        ExitCode::from(exit_code::INTERNAL)
-    };
     let prepared = outlive_file_limit().and_then(|()| Ok((Signals::listen(&SIGNALS)?, streams()?)));
     let (signals, [out, err]) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return Ok(unprepared(error)),
+        Err(error) => {
+            container.remove(true)?;
+            voice::error(&format!("can't prepare to run a container: {error}"));
+            return Ok(ExitCode::from(exit_code::INTERNAL));
+        }
     };
     let limits = Limits { timeout: arguments.timeout, grace: arguments.kill_after };
     match attend(&container, limits, signals.receiver(), out, err) {
         Ok(attended) if attended.asked_by == AskedBy::Timeout => {
             container.remove(true)?;
+            container.await_removal()?;
             voice::error("timed out; the container was ended and removed");
             Ok(ExitCode::from(exit_code::TIMED_OUT))
         }
         Ok(attended) => {
             if attended.exit.oom_killed {
                 voice::note("the kernel ended it for want of memory; see --memory");
+            }
+            // So that who runs the next one can give it the same name.
+            if arguments.rm
+                && let Err(error) = container.await_removal()
+            {
+                voice::note(&with_causes(&error));
             }
             Ok(ExitCode::from(u8::try_from(attended.exit.code).unwrap_or(exit_code::INTERNAL)))
         }
@@ -190,6 +197,9 @@ fn spec(arguments: &RunArguments) -> Result<ContainerSpec, String> {
     }
     for label in &arguments.label {
         let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        if key.is_empty() {
+            return Err(format!("--label: {label:?} has no name; write KEY=VALUE"));
+        }
         spec = spec.label(key, value);
     }
     // Who stays with it says so: what is left when it is killed can be found.

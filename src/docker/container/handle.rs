@@ -32,9 +32,10 @@ pub struct Created {
 }
 
 impl Docker {
-    /// The container of this id or name. Nothing is asked.
+    /// The container of this id or name; the slash is left out that the daemon begins names
+    /// with. Nothing is asked.
     pub fn container(&self, name: &str) -> Container {
-        Container { docker: self.clone(), id: name.to_owned() }
+        Container { docker: self.clone(), id: name.strip_prefix('/').unwrap_or(name).to_owned() }
     }
 
     /// Makes a container. Waits for the daemon, at most 10 minutes.
@@ -118,6 +119,21 @@ impl Container {
                 Ok(())
             }
             other => other.map(drop),
+        }
+    }
+
+    /// Waits until it is removed, as the daemon does by itself with
+    /// [`ContainerSpec::auto_remove`]: its name is then free again. Blocks at most for the
+    /// client's patience.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`]: it is still there. [`ErrorKind::Failed`]: it can't be removed.
+    pub fn await_removal(&self) -> Result<(), Error> {
+        let call = self.docker.post(&self.path("/wait"), format!("can't wait until {} is removed", self.short_id()));
+        match call.query("condition", "removed").value() {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Ports of a container, and where the host has them: `-p`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// One port of a container, published on the host.
@@ -8,8 +8,8 @@ use std::str::FromStr;
 pub struct PortMapping {
     /// The host's address; all of them if none.
     pub host_ip: Option<IpAddr>,
-    /// The host's port; any free one if none.
-    pub host_port: Option<u16>,
+    /// The host's ports, first and last, of which a free one is taken; any free one if none.
+    pub host_ports: Option<(u16, u16)>,
     /// The container's port.
     pub container_port: u16,
     /// `tcp`, `udp` or `sctp`.
@@ -24,13 +24,23 @@ pub struct InvalidPort {
 }
 
 impl PortMapping {
-    /// Reads `80`, `8080:80`, `127.0.0.1:8080:80/udp`, `[::1]::80`, and ranges of the
-    /// same length on both sides, `8000-8002:80-82`, which are several mappings.
+    /// Reads `80`, `8080:80`, `127.0.0.1:8080:80/udp`, `[::1]::80`; ranges of the same
+    /// length on both sides, `8000-8002:80-82`, which are several mappings; and a range for
+    /// one port, `8000-8010:80`. The host's port 0 is any free one.
     ///
     /// # Errors
     /// [`InvalidPort`] for anything else.
     pub fn parse(text: &str) -> Result<Vec<PortMapping>, InvalidPort> {
         parse(text).ok_or_else(|| InvalidPort { text: text.to_owned() })
+    }
+
+    /// As the daemon has it: `8080`, `8000-8010`, or nothing.
+    pub(super) fn host(&self) -> String {
+        match self.host_ports {
+            Some((first, last)) if first == last => first.to_string(),
+            Some((first, last)) => format!("{first}-{last}"),
+            None => String::new(),
+        }
     }
 
     /// `80/tcp`: the daemon's key for it.
@@ -52,20 +62,24 @@ fn parse(text: &str) -> Option<Vec<PortMapping>> {
     };
     let host_ip = match address {
         None | Some("") => None,
-        Some(address) => Some(IpAddr::from_str(address.trim_start_matches('[').trim_end_matches(']')).ok()?),
+        // Without its brackets one couldn't tell where an address of version 6 ends.
+        Some(address) => Some(match address.strip_prefix('[') {
+            Some(rest) => Ipv6Addr::from_str(rest.strip_suffix(']')?).ok()?.into(),
+            None => Ipv4Addr::from_str(address).ok()?.into(),
+        }),
     };
     let (first, last) = range(container)?;
-    let hosts = if host.is_empty() { None } else { Some(range(host)?) };
-    if hosts.is_some_and(|(from, to)| to - from != last - first) {
-        return None;
+    let hosts = if ["", "0"].contains(&host) { None } else { Some(range(host)?) };
+    let mapping =
+        |host_ports, container_port| PortMapping { host_ip, host_ports, container_port, protocol: protocol.clone() };
+    match hosts {
+        Some(_) if first == last => Some(vec![mapping(hosts, first)]),
+        Some((from, to)) if to - from != last - first => None,
+        _ => {
+            let host = |offset| hosts.map(|(from, _)| (from + offset, from + offset));
+            Some((0..=last - first).map(|offset| mapping(host(offset), first + offset)).collect())
+        }
     }
-    let mapping = |offset: u16| PortMapping {
-        host_ip,
-        host_port: hosts.map(|(from, _)| from + offset),
-        container_port: first + offset,
-        protocol: protocol.clone(),
-    };
-    Some((0..=last - first).map(mapping).collect())
 }
 
 fn range(text: &str) -> Option<(u16, u16)> {
@@ -79,30 +93,43 @@ fn range(text: &str) -> Option<(u16, u16)> {
 mod tests {
     use super::*;
 
-    fn one(text: &str) -> (Option<String>, Option<u16>, String) {
+    fn one(text: &str) -> (Option<String>, String, String) {
         let all = PortMapping::parse(text).unwrap();
         assert_eq!(all.len(), 1, "{text}");
-        (all[0].host_ip.map(|ip| ip.to_string()), all[0].host_port, all[0].key())
+        (all[0].host_ip.map(|ip| ip.to_string()), all[0].host(), all[0].key())
     }
 
     #[test]
     fn ports_are_read_as_the_docker_cli_reads_them() {
-        assert_eq!(one("80"), (None, None, "80/tcp".into()));
-        assert_eq!(one("8080:80"), (None, Some(8080), "80/tcp".into()));
-        assert_eq!(one("127.0.0.1:8080:80/udp"), (Some("127.0.0.1".into()), Some(8080), "80/udp".into()));
-        assert_eq!(one("127.0.0.1::80"), (Some("127.0.0.1".into()), None, "80/tcp".into()));
-        assert_eq!(one("[::1]:8080:80"), (Some("::1".into()), Some(8080), "80/tcp".into()));
+        let mapping = |ip: &str, host: &str, key: &str| {
+            (Some(ip.to_owned()).filter(|ip| !ip.is_empty()), host.to_owned(), key.to_owned())
+        };
+        for (text, expected) in [
+            ("80", mapping("", "", "80/tcp")),
+            (":80", mapping("", "", "80/tcp")),
+            ("0:80/TCP", mapping("", "", "80/tcp")),
+            ("8080:80", mapping("", "8080", "80/tcp")),
+            ("127.0.0.1:8080:80/udp", mapping("127.0.0.1", "8080", "80/udp")),
+            ("127.0.0.1::80", mapping("127.0.0.1", "", "80/tcp")),
+            ("[::1]:8080:80", mapping("::1", "8080", "80/tcp")),
+            ("8000-8010:80", mapping("", "8000-8010", "80/tcp")),
+        ] {
+            assert_eq!(one(text), expected, "{text}");
+        }
         let range = PortMapping::parse("8000-8002:80-82").unwrap();
         assert_eq!(
-            range.iter().map(|p| (p.host_port, p.container_port)).collect::<Vec<_>>(),
-            [(Some(8000), 80), (Some(8001), 81), (Some(8002), 82)]
+            range.iter().map(|p| (p.host(), p.container_port)).collect::<Vec<_>>(),
+            [("8000".into(), 80), ("8001".into(), 81), ("8002".into(), 82)]
         );
     }
 
     #[test]
     fn what_is_no_port_is_refused() {
-        for text in ["", ":", "0", "x", "80/icmp", "65536", "1-2:3", "2-1", "localhost:80:80", "8080:", "80:80:80:80"] {
+        for text in ["", ":", "0", "x", "80/icmp", "65536", "1-2:3-5", "2-1", "0-1:3", "localhost:80:80", "8080:"] {
             assert!(PortMapping::parse(text).is_err(), "{text}");
+        }
+        for address in ["::1", "[::1", "::1]", "[127.0.0.1]", "80:80"] {
+            assert!(PortMapping::parse(&format!("{address}:80:80")).is_err(), "{address}");
         }
     }
 }

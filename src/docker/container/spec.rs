@@ -185,7 +185,7 @@ impl ContainerSpec {
         for port in &self.ports {
             let place = json!({
                 "HostIp": port.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
-                "HostPort": port.host_port.map(|port| port.to_string()).unwrap_or_default(),
+                "HostPort": port.host(),
             });
             let places = bindings.entry(port.key()).or_insert_with(|| json!([]));
             if let Value::Array(places) = places {
