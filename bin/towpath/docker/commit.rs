@@ -9,12 +9,19 @@ use towpath::docker::{CommitSpec, ImageRef};
 use super::connection::ConnectionArguments;
 use super::{Failure, print};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  towpath docker commit web
+  towpath docker commit -m 'with data' -c 'CMD [\"serve\"]' web shop:1
+
+It prints the image's id.";
+
 #[derive(Args)]
 pub(crate) struct CommitArguments {
     /// The container
     #[arg(value_name = "CONTAINER")]
     container: String,
-    /// The image's name
+    /// The image's name; none if it isn't given
     #[arg(value_name = "REPOSITORY[:TAG]")]
     reference: Option<String>,
     /// Who made it

@@ -9,6 +9,12 @@ use towpath::docker::show::{self, ImageColumns};
 use super::connection::ConnectionArguments;
 use super::{Failure, filters, print, print_json};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  towpath docker images
+  towpath docker images -q --filter dangling=true
+  towpath docker images --json | jq -r '.[].RepoTags[]?'";
+
 #[derive(Args)]
 pub(crate) struct ImagesArguments {
     /// Only this repository, or this name

@@ -15,7 +15,8 @@ Examples:
   towpath docker logs --tail 100 -f web
   towpath docker logs --since 10m --timestamps web
 
-What is followed is followed through lost connections, to the container's end.";
+What is followed is followed through lost connections, to the container's end. Standard
+output and standard error stay apart.";
 
 #[derive(Args)]
 pub(crate) struct LogsArguments {
@@ -28,7 +29,7 @@ pub(crate) struct LogsArguments {
     /// Nothing from before: 10m (that long ago), 2026-11-22T08:00:00Z, Unix seconds
     #[arg(long, value_name = "MOMENT")]
     since: Option<String>,
-    /// Nothing from after
+    /// Nothing from after; with --follow it ends there
     #[arg(long, value_name = "MOMENT")]
     until: Option<String>,
     /// So many lines from the end, or all

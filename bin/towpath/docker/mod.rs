@@ -46,7 +46,7 @@ pub(crate) struct DockerArguments {
 #[derive(clap::Subcommand)]
 enum Action {
     /// Run a command in a container, and exit with its code
-    #[command(after_help = run::EXAMPLES)]
+    #[command(after_help = run::EXAMPLES, override_usage = "towpath docker run [OPTIONS] IMAGE [CMD]...")]
     Run(Box<run::RunArguments>),
     /// List containers
     #[command(after_help = ps::EXAMPLES)]
@@ -58,11 +58,13 @@ enum Action {
     #[command(after_help = logs::EXAMPLES)]
     Logs(logs::LogsArguments),
     /// List images
+    #[command(after_help = images::EXAMPLES)]
     Images(images::ImagesArguments),
     /// Pull an image, to its proven end
     #[command(after_help = pull::EXAMPLES)]
     Pull(pull::PullArguments),
     /// Make an image of a container
+    #[command(after_help = commit::EXAMPLES)]
     Commit(commit::CommitArguments),
 }
 

@@ -59,16 +59,16 @@ pub(crate) struct RunArguments {
     /// The container's name
     #[arg(long, value_name = "NAME", help_heading = "Container")]
     name: Option<String>,
-    /// A variable; NAME alone takes the value that it has here; may be repeated
+    /// A variable; NAME alone takes the value that it has here, which arguments would show to others; may be repeated
     #[arg(short, long, value_name = "NAME[=VALUE]", action = ArgAction::Append, help_heading = "Container")]
     env: Vec<String>,
-    /// Variables, one a line; may be repeated
+    /// Variables, one a line, as for --env; may be repeated
     #[arg(long, value_name = "FILE", action = ArgAction::Append, help_heading = "Container")]
     env_file: Vec<PathBuf>,
-    /// A directory or a volume at a path; may be repeated
+    /// A directory or a volume at a path: /srv:/srv:ro, ./here:/there, data:/var/data; may be repeated
     #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]", action = ArgAction::Append, help_heading = "Container")]
     volume: Vec<String>,
-    /// A port that the host has too; may be repeated
+    /// A port that the host has too: 8080:80, 127.0.0.1:8080:80, 8000-8010:80/udp; may be repeated
     #[arg(short, long, value_name = "[[IP:]PORT:]PORT[/PROTOCOL]", action = ArgAction::Append, help_heading = "Container")]
     publish: Vec<String>,
     /// The working directory
@@ -77,7 +77,7 @@ pub(crate) struct RunArguments {
     /// Who it runs as
     #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Container")]
     user: Option<String>,
-    /// The program that gets CMD as its arguments
+    /// The program that gets CMD as its arguments, instead of the image's
     #[arg(long, value_name = "PROGRAM", help_heading = "Container")]
     entrypoint: Option<String>,
     /// A label; may be repeated

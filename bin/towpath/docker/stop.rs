@@ -17,7 +17,8 @@ Examples:
   towpath docker stop --all --filter label=app=web --dry-run
   towpath docker stop --orphans
 
-It prints the name of each container that was stopped, and says why one wasn't.";
+It prints the name of each container that was stopped, and says why one wasn't; the
+exit code is then 1. One that doesn't run is as good as stopped.";
 
 #[derive(Args)]
 pub(crate) struct StopArguments {

@@ -122,13 +122,13 @@ pub fn attend(
         Ok(ends) => ends,
         Err(panic) => {
             panic.log();
-            let _: Result<(), Error> = container.kill("KILL");
+            let _: Result<(), Error> = course.container.kill("KILL");
             return Err(Error::new(ErrorKind::Local, "the thread for a container's output died"));
         }
     };
     if exit.is_err() {
         // Its output is lost, so is its end: it isn't left to run unseen.
-        let _: Result<(), Error> = container.kill("KILL");
+        let _: Result<(), Error> = course.container.kill("KILL");
     }
     copied?;
     Ok(Attended { exit: exit?, asked_by })
