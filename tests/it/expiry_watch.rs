@@ -219,6 +219,17 @@ fn keys_of_any_bytes_are_told_in_hexadecimal() {
     let line = eventually("the key", || lines([&watcher]).pop());
     assert_eq!(line["key_hex"], "61ff000a");
     assert_eq!(line["key"], Value::Null);
+    server.cli(&["EVAL", "return redis.call('SET', string.rep('x', 40000), 'v', 'PX', 100)", "0"]);
+    watcher.wait_err("a key of 40000 bytes is not handled, nor is any other of more than 32768");
+    watcher.send(Signal::TERM);
+    watcher.finish().assert_code(143);
+    let script = "echo \"${TOWPATH_KEY-none}|$(echo $TOWPATH_KEY_HEX | wc -c)|$TOWPATH_KIND\"";
+    let watcher = watch(&scene, &server.url(), &["--exec", script]);
+    watcher.wait_err("listening at");
+    server.cli(&["EVAL", "return redis.call('SET', 'a\\255\\0\\n', 'v', 'PX', 100)", "0"]);
+    watcher.wait_out("none|9|expired\n");
+    server.cli(&["EVAL", "return redis.call('SET', string.rep('x', 32768), 'v', 'PX', 100)", "0"]);
+    watcher.wait_out("x|65537|expired\n");
 }
 
 #[cfg(feature = "http")]

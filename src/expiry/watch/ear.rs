@@ -2,7 +2,7 @@
 //! channels subscribed to, again and again until it is told to stop.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError, select};
@@ -49,10 +49,19 @@ pub(super) enum Heard {
 }
 
 /// Listens at one server until it is told to stop.
-pub(super) fn listen(mut servers: Servers, address: &Address, context: &Context, heard: &Sender<Heard>, stop: &Stop) {
+///
+/// `is_mute` is set by who sees that the server tells nothing any more.
+pub(super) fn listen(
+    mut servers: Servers,
+    address: &Address,
+    context: &Context,
+    (heard, is_mute): (&Sender<Heard>, &AtomicBool),
+    stop: &Stop,
+) {
     let mut told = String::new();
     loop {
-        if let Err(trouble) = subscribe(&mut servers, address, context, heard, stop, &mut told) {
+        is_mute.store(false, Ordering::Relaxed);
+        if let Err(trouble) = subscribe(&mut servers, address, context, (heard, is_mute), stop, &mut told) {
             if !put(heard, Heard::Broken, stop) {
                 return;
             }
@@ -71,7 +80,7 @@ fn subscribe(
     servers: &mut Servers,
     address: &Address,
     context: &Context,
-    heard: &Sender<Heard>,
+    (heard, is_mute): (&Sender<Heard>, &AtomicBool),
     stop: &Stop,
     told: &mut String,
 ) -> Result<(), String> {
@@ -105,6 +114,9 @@ fn subscribe(
     context.tell(&Step::Listens(&address.to_string()));
     let mut last = Moment::now();
     loop {
+        if is_mute.load(Ordering::Relaxed) {
+            return Err(format!("the Redis at {address} was told to tell nothing of keys any more"));
+        }
         let message = match subscription.get_message() {
             Ok(message) => message,
             Err(error) if error.is_timeout() => {
@@ -189,7 +201,7 @@ fn check_notifications(connection: &mut Connection, address: &Address, context: 
 }
 
 /// Which of `Exg` are missing, and of `e` where keys may be evicted: that is no expiry.
-fn missing_flags(flags: &str, evicts: bool) -> String {
+pub(super) fn missing_flags(flags: &str, evicts: bool) -> String {
     let has = |flag: char| flags.contains(flag) || (flag != 'E' && flags.contains('A'));
     let wanted = if evicts { "Exge" } else { "Exg" };
     wanted.chars().filter(|flag| !has(*flag)).collect()

@@ -4,6 +4,8 @@
 //! Redis publishes an expiry when it deletes the key, which may be long after
 //! it was due; to touch it has it deleted, and told, at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, select};
@@ -33,6 +35,8 @@ const PULSE_EVERY: Duration = Duration::from_secs(1);
 const UNASKED: usize = 65_536;
 /// How many round trips for what is due, before what was heard is taken in.
 const IN_A_ROW: usize = 8;
+/// By how much our reading of a busy server's clock may be off.
+const SLACK_MS: u64 = 1000;
 /// Before a server that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,6 +47,8 @@ pub(super) struct Hand<'c> {
     node: String,
     context: &'c Context,
     seen: Sender<Seen>,
+    /// Tells the ear that there is nothing to hear.
+    is_mute: Arc<AtomicBool>,
     table: Table,
     gone: Gone,
     connection: Option<Connection>,
@@ -62,7 +68,12 @@ pub(super) struct Hand<'c> {
 
 impl<'c> Hand<'c> {
     /// For the server at `address`.
-    pub(super) fn new(servers: Servers, address: Address, context: &'c Context, seen: Sender<Seen>) -> Hand<'c> {
+    pub(super) fn new(
+        servers: Servers,
+        address: Address,
+        context: &'c Context,
+        (seen, is_mute): (Sender<Seen>, Arc<AtomicBool>),
+    ) -> Hand<'c> {
         let table = Table::new(context.max_keys);
         let (node, pulse) = (address.to_string(), Pulse::new(context.group.mark_key()));
         Hand {
@@ -71,6 +82,7 @@ impl<'c> Hand<'c> {
             node,
             context,
             seen,
+            is_mute,
             table,
             gone: Gone::new(),
             connection: None,
@@ -172,12 +184,12 @@ impl<'c> Hand<'c> {
             Heard::Forget(key) => {
                 let known = self.table.forget(&key).or_else(|| self.gone.remove(&key));
                 // What is due expires at a master, before anybody can delete it: this may be a replica.
-                if let Some(known) = known.filter(|known| known.due_ms <= now_ms) {
+                if let Some(known) = known.filter(|known| known.due_ms <= now_ms + SLACK_MS) {
                     self.gone.leave(key, known);
                 }
             }
             Heard::Expired(key) => {
-                let is_over = |known: &Known| known.due_ms <= now_ms + 1000;
+                let is_over = |known: &Known| known.due_ms <= now_ms + SLACK_MS;
                 // One that isn't due yet is of a later life than this.
                 let known = match self.table.get(&key).filter(is_over) {
                     Some(_) => self.table.forget(&key),
@@ -237,7 +249,7 @@ impl<'c> Hand<'c> {
         let (now_ms, seen) = (self.pulse.now_ms(), self.sight());
         for ((key, known), answer) in keys.into_iter().zip(answers) {
             match answer {
-                Value::Int(-2) if known.due_ms <= now_ms + 1 => self.gone.await_word(key, known),
+                Value::Int(-2) if known.due_ms <= now_ms + SLACK_MS => self.gone.await_word(key, known),
                 // A moment early, by our reading of its clock.
                 Value::Int(due) if due > 0 => {
                     let due = u64::try_from(due).unwrap_or_default();
@@ -297,6 +309,7 @@ impl<'c> Hand<'c> {
     /// What is gone without a word: lapsed unheard if there was a gap, else flushed.
     fn settle_gone(&mut self, stop: &Stop) {
         let (flush, mut flushed) = (self.pulse.flush(), 0);
+        let mut quiet = Vec::new();
         for (key, known) in self.gone.take_over() {
             let is_unheard = known.seen.under < self.stands || !self.is_heard;
             // It was there before the flush, and not yet due.
@@ -304,11 +317,18 @@ impl<'c> Hand<'c> {
             match (is_unheard, is_flushed) {
                 (true, false) => self.tell(key, known.due_ms, true, Kind::Reconciled, stop),
                 (true, true) => flushed += 1,
-                // It may be a replica, of whose master nothing was heard yet.
-                (false, false) => self.gone.leave(key, known),
+                (false, false) => quiet.push((key, known)),
                 (false, true) => {}
             }
         }
+        for some in quiet.chunks(BATCH) {
+            // Redis hides what is due, and deletes nothing, while it takes no writes: touched
+            // once more it tells. What fails is told when Redis gets round to it.
+            let names: Vec<&[u8]> = some.iter().map(|(key, _)| key.as_slice()).collect();
+            let _: RedisResult<Vec<Value>> = self.times(&names);
+        }
+        // Or this is a replica, of whose master nothing was heard yet.
+        quiet.into_iter().for_each(|(key, known)| self.gone.leave(key, known));
         if flushed > 0 {
             self.context.tell(&Step::Trouble(&format!(
                 "the Redis at {} was flushed while it wasn't listened to; {flushed} keys that were due by now don't \
@@ -351,6 +371,9 @@ impl<'c> Hand<'c> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         if self.pulse.read(connection)? {
             self.doubtful = self.table.keys();
+        }
+        if self.is_heard && !self.pulse.tells() {
+            self.is_mute.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ mod step;
 mod table;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -86,6 +86,10 @@ pub(super) struct Context {
     max_keys: usize,
     /// Whether we lead at the moment.
     leads: AtomicBool,
+    /// How often the masters have changed.
+    changes: AtomicUsize,
+    /// Whether it was said that there is a key too long to be handled.
+    told_of_long_key: AtomicBool,
     /// Wakes the leader: something may be due.
     nudge: Sender<()>,
     /// A server isn't heard any more: another may be in its place soon.
@@ -102,11 +106,26 @@ impl Context {
     /// Whether a key is one to be handled; ours never are.
     fn wants(&self, key: &[u8]) -> bool {
         let ours = key.starts_with(b"towpath:") || key.starts_with(b"{towpath:");
-        !ours && self.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
+        if ours || !self.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key)) {
+            return false;
+        }
+        let fits = key.len() <= Watch::MAX_KEY_BYTES;
+        if !fits && !self.told_of_long_key.swap(true, Ordering::Relaxed) {
+            self.tell(&Step::Trouble(&format!(
+                "a key of {} bytes is not handled, nor is any other of more than {}; use shorter ones",
+                key.len(),
+                Watch::MAX_KEY_BYTES
+            )));
+        }
+        fits
     }
 }
 
 impl Watch {
+    /// The longest key that is handled, in bytes: in hexadecimal it is to fit into a
+    /// command's environment. That there is a longer one is told once.
+    pub const MAX_KEY_BYTES: usize = 32 * 1024;
+
     /// Watches the store that `url` names, as one of `group`.
     pub fn new(url: StoreUrl, group: Group, handler: Handler) -> Watch {
         Watch {
@@ -179,6 +198,8 @@ impl Watch {
             configure: self.configure,
             max_keys: self.max_keys,
             leads: AtomicBool::new(false),
+            changes: AtomicUsize::new(0),
+            told_of_long_key: AtomicBool::new(false),
             nudge,
             is_deaf: AtomicBool::new(false),
             tell: Mutex::new(tell),

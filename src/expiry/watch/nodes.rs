@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -68,7 +68,10 @@ pub(super) fn follow(mut servers: Servers, context: &Arc<Context>, seen: &Sender
                 for address in masters {
                     let Entry::Vacant(place) = nodes.entry(address) else { continue };
                     match start(&servers, place.key(), context, seen) {
-                        Ok(node) => drop(place.insert(node)),
+                        Ok(node) => {
+                            place.insert(node);
+                            context.changes.fetch_add(1, Ordering::Relaxed);
+                        }
                         Err(error) => context.tell(&Step::Trouble(&format!("no thread for {}: {error}", place.key()))),
                     }
                 }
@@ -127,15 +130,16 @@ fn retire(nodes: &mut HashMap<Address, Node>) -> Keys {
 
 fn start(servers: &Servers, address: &Address, context: &Arc<Context>, seen: &Sender<Seen>) -> std::io::Result<Node> {
     let (heard, inbox) = bounded(WAITING);
-    let of_ear = (servers.clone(), address.clone(), Arc::clone(context), heard.clone());
+    let is_mute = Arc::<AtomicBool>::default();
+    let of_ear = (servers.clone(), address.clone(), Arc::clone(context), heard.clone(), Arc::clone(&is_mute));
     let ear = spawn("expiry-ear", move |stop| {
-        let (servers, address, context, heard) = of_ear;
-        ear::listen(servers, &address, &context, &heard, stop);
+        let (servers, address, context, heard, is_mute) = of_ear;
+        ear::listen(servers, &address, &context, (&heard, &is_mute), stop);
     })?;
     let of_hand = (servers.clone(), address.clone(), Arc::clone(context), seen.clone());
     let hand = spawn("expiry-hand", move |stop| {
         let (servers, address, context, seen) = of_hand;
-        Hand::new(servers, address, &context, seen).work(&inbox, stop)
+        Hand::new(servers, address, &context, (seen, is_mute)).work(&inbox, stop)
     })?;
     Ok(Node { heard, ear, hand, missing_since: None, untold: Vec::new() })
 }

@@ -1,5 +1,5 @@
-//! What one server tells of itself: its clock, and whether somebody has thrown
-//! all keys away (FLUSHALL, FLUSHDB), which is no expiry of theirs.
+//! What one server tells of itself: its clock, whether it tells of keys, and whether
+//! somebody has thrown all of them away (FLUSHALL, FLUSHDB), which is no expiry.
 //!
 //! A flush has been when the server has counted one more since the last look,
 //! by the same process; and where it may have been of another database, when a
@@ -8,6 +8,7 @@
 
 use redis::{Connection, RedisResult, Value};
 
+use super::ear::missing_flags;
 use crate::clock::Moment;
 use crate::store::random_id;
 
@@ -20,6 +21,8 @@ pub(super) struct Pulse {
     mark_key: String,
     mark: Option<Vec<u8>>,
     flush: Flush,
+    /// `notify-keyspace-events`, where we may look.
+    flags: Option<String>,
 }
 
 /// The last flush that was seen.
@@ -43,7 +46,7 @@ struct Counts {
 impl Pulse {
     pub(super) fn new(mark_key: String) -> Pulse {
         let flush = Flush::default();
-        Pulse { read_at: Moment::BOOT, ms: 0, counts: None, mark_key, mark: None, flush }
+        Pulse { read_at: Moment::BOOT, ms: 0, counts: None, mark_key, mark: None, flush, flags: None }
     }
 
     /// Redis' clock, by ours, in Unix milliseconds; of no meaning before it was read.
@@ -60,15 +63,20 @@ impl Pulse {
         self.flush
     }
 
+    /// Whether it was told to tell of what expires and is deleted, as far as is known.
+    pub(super) fn tells(&self) -> bool {
+        self.flags.as_ref().is_none_or(|flags| missing_flags(flags, false).is_empty())
+    }
+
     /// Looks at the server. Whether there was a flush since the last look.
     pub(super) fn read(&mut self, connection: &mut Connection) -> RedisResult<bool> {
         let marks = self.counts.as_ref().is_some_and(|counts| !counts.is_cluster);
         let mut pipe = redis::pipe();
-        // Without the right to INFO no flush is seen; without room there is no mark.
+        // Without the right to INFO no flush is seen.
         pipe.ignore_errors().cmd("TIME").cmd("INFO").arg(&["server", "cluster", "commandstats"]);
-        let ours = if marks { random_id().unwrap_or_default() } else { String::new() };
-        if !ours.is_empty() {
-            pipe.cmd("SET").arg(&self.mark_key).arg(&ours).arg("NX").arg("GET");
+        pipe.cmd("CONFIG").arg("GET").arg("notify-keyspace-events");
+        if marks {
+            pipe.cmd("GET").arg(&self.mark_key);
         }
         let asked = Moment::now();
         let answers: Vec<Value> = pipe.query(connection)?;
@@ -79,12 +87,28 @@ impl Pulse {
         let before_ms = std::mem::replace(&mut self.ms, seconds * 1000 + micros / 1000);
         self.read_at = asked + took / 2;
         let counts = answers.next().and_then(|info| redis::from_redis_value::<String>(info).ok()).map(|it| read(&it));
+        let flags = answers.next().and_then(|pair| redis::from_redis_value::<Vec<String>>(pair).ok());
+        self.flags = flags.and_then(|pair| pair.into_iter().nth(1));
         let mark = match answers.next() {
             Some(Value::BulkString(mark)) => Some(mark),
-            Some(Value::Nil) => Some(ours.into_bytes()),
+            Some(Value::Nil) => self.lay_mark(connection)?,
             _ => None,
         };
         Ok(self.take_in(before_ms, counts, mark))
+    }
+
+    /// Written where there is none alone: a server that takes no writes for a while
+    /// (CLIENT PAUSE) shall keep nobody waiting.
+    fn lay_mark(&self, connection: &mut Connection) -> RedisResult<Option<Vec<u8>>> {
+        let Ok(ours) = random_id() else { return Ok(None) };
+        let mut set = redis::cmd("SET");
+        match set.arg(&self.mark_key).arg(&ours).arg("NX").arg("GET").query(connection) {
+            Ok(Value::BulkString(theirs)) => Ok(Some(theirs)),
+            Ok(_) => Ok(Some(ours.into_bytes())),
+            Err(error) if error.is_io_error() => Err(error),
+            // No room, or no right.
+            Err(_) => Ok(None),
+        }
     }
 
     fn take_in(&mut self, before_ms: u64, counts: Option<Counts>, mark: Option<Vec<u8>>) -> bool {

@@ -1,7 +1,8 @@
 //! What was seen, written down in Redis, so that it is handled whoever dies.
 //!
 //! The leader writes at once. The others keep what they saw for a while and
-//! write then what isn't there: nothing hangs on any one of them having heard.
+//! write then what isn't there: nothing hangs on any one of them having heard. What
+//! was written is written again where a master gave way, who may have taken it along.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -32,6 +33,12 @@ const BATCH: usize = 128;
 const REMEMBER: Duration = Duration::from_secs(15 * 60);
 /// Who wasn't told the exact time takes what lapsed so shortly before for the same.
 const ROUGHLY: Duration = Duration::from_secs(5);
+/// How long what was written is kept, in case that a master gives way; at most [`KEEP`] too.
+const KEEP_WRITTEN: Duration = Duration::from_secs(60);
+/// When it is written again after the masters have changed: the old one may take
+/// writes for some seconds that the new one never gets.
+const AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
 /// Before a store that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -50,8 +57,13 @@ pub(super) struct Seen {
 /// Writes down what comes, until all who send have ended or it is told to stop.
 pub(super) fn record(mut deadlines: Deadlines, context: &Context, inbox: &Receiver<Seen>, stop: &Stop) {
     let mut kept: VecDeque<Seen> = VecDeque::new();
+    let mut written = Written::default();
     let mut is_failing = false;
     loop {
+        if written.is_due_again(context) {
+            // What fails is written the next time, and by the others.
+            let _: Result<(), Error> = written.write_again(&mut deadlines);
+        }
         let leads = context.leads.load(Ordering::Relaxed);
         let ripe = |seen: &Seen| leads || seen.at.elapsed() >= LEAVE_FOR;
         let wait = match kept.front() {
@@ -83,7 +95,7 @@ pub(super) fn record(mut deadlines: Deadlines, context: &Context, inbox: &Receiv
         }
         match write(&mut deadlines, kept.iter().take(ripe), leads) {
             Ok(new) => {
-                kept.drain(..ripe);
+                written.add(kept.drain(..ripe));
                 is_failing = false;
                 if new > 0 {
                     // Full: it is awake already.
@@ -99,6 +111,45 @@ pub(super) fn record(mut deadlines: Deadlines, context: &Context, inbox: &Receiv
                 let _ = stop.sleep(PAUSE);
             }
         }
+    }
+}
+
+/// What was written lately.
+#[derive(Default)]
+struct Written {
+    seens: VecDeque<(Seen, Moment)>,
+    changes: usize,
+    again_at: VecDeque<Moment>,
+}
+
+impl Written {
+    fn add(&mut self, seens: impl Iterator<Item = Seen>) {
+        self.seens.extend(seens.map(|seen| (seen, Moment::now())));
+        while self.seens.len() > KEEP || self.seens.front().is_some_and(|(_, at)| at.elapsed() > KEEP_WRITTEN) {
+            self.seens.pop_front();
+        }
+    }
+
+    /// Whether all of it is to be written again: the masters have changed a while ago.
+    fn is_due_again(&mut self, context: &Context) -> bool {
+        let changes = context.changes.load(Ordering::Relaxed);
+        if changes != std::mem::replace(&mut self.changes, changes) {
+            self.again_at = AGAIN.into_iter().map(|after| Moment::now() + after).collect();
+        }
+        let is_due = self.again_at.front().is_some_and(|at| at.has_passed());
+        if is_due {
+            self.again_at.pop_front();
+        }
+        is_due
+    }
+
+    /// What is there already stays as it is.
+    fn write_again(&mut self, deadlines: &mut Deadlines) -> Result<(), Error> {
+        for some in self.seens.make_contiguous().chunks(BATCH) {
+            // As a follower: of a time that isn't exact there may be a better one.
+            write(deadlines, some.iter().map(|(seen, _)| seen), false)?;
+        }
+        Ok(())
     }
 }
 
