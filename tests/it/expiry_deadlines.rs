@@ -153,10 +153,9 @@ fn in_a_cluster_they_survive_a_masters_death() {
     let mut ours = deadlines(&cluster.url());
     let many: Vec<_> = (0..200).map(|n| deadline(format!("k{n}").as_bytes(), NOW, b"")).collect();
     ours.set_all(&many).unwrap();
-    for master in cluster.nodes().iter().take(3) {
-        master.try_cli(&["WAIT", "1", "0"]).unwrap();
-    }
-    cluster.master_of("{towpath:deadlines:default:0}").kill();
+    let master = cluster.master_of("{towpath:deadlines:default:0}");
+    master.wait_replicated();
+    master.kill();
     let mut seen = std::collections::BTreeSet::new();
     eventually("all of them", || {
         // It fails until the replica has taken over.

@@ -193,7 +193,7 @@ fn a_sentinels_master_that_gives_way_takes_nothing_with_it() {
     for (n, key) in keys.iter().enumerate() {
         old.cli(&["SET", key, "v", "PX", &(1000 + 20 * n).to_string()]);
     }
-    old.cli(&["WAIT", "1", "5000"]);
+    old.wait_replicated();
     group.sentinels()[0].cli(&["SENTINEL", "FAILOVER", Sentinel::NAME]);
     wait_handled(&[&watcher], &keys);
     assert_ne!(group.master().port(), old.port());

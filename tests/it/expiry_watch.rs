@@ -143,7 +143,7 @@ fn a_sentinels_failover_loses_nothing_that_was_replicated() {
     for key in &keys {
         group.master().cli(&["SET", key, "v", "PX", "3000"]);
     }
-    group.master().cli(&["WAIT", "1", "5000"]);
+    group.master().wait_replicated();
     group.master().kill();
     wait_handled(&[&watcher], &keys);
 }

@@ -121,6 +121,19 @@ impl Redis {
         info.lines().find_map(|line| Some(line.trim().strip_prefix(name)?.strip_prefix(':')?.to_owned()))
     }
 
+    /// Waits until a replica has all that was written so far. (`WAIT` is for what its own
+    /// connection has written, and each command here has one of its own.)
+    #[track_caller]
+    pub(crate) fn wait_replicated(&self) {
+        let number = |text: &str| text.parse::<u64>().ok();
+        let written = self.info("master_repl_offset").and_then(|offset| number(&offset)).unwrap();
+        until("a replica to have it", || {
+            let replica = self.info("slave0").unwrap_or_default();
+            let offset = replica.split(',').find_map(|part| number(part.strip_prefix("offset=")?));
+            offset.is_some_and(|offset| offset >= written)
+        });
+    }
+
     /// Its process, unless it was killed.
     pub(crate) fn process(&self) -> Option<Process> {
         self.child().as_ref().map(|child| Process::of(i32::try_from(child.id()).unwrap()))
