@@ -116,7 +116,7 @@ fn retire(nodes: &mut HashMap<Address, Node>) -> Keys {
         let Some(node) = nodes.remove(&address) else { continue };
         node.ear.stop();
         node.hand.stop();
-        for panic in [node.ear.join().err()].into_iter().flatten() {
+        if let Err(panic) = node.ear.join() {
             panic.log();
         }
         match node.hand.join() {
