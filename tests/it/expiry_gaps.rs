@@ -12,7 +12,7 @@ use crate::support::scene::Scene;
 use crate::support::skipped;
 use crate::support::wait::{eventually, until};
 
-/// A server and a watcher that knows some keys, and hears nothing of them any more.
+/// A server and a watcher that knows some of its keys.
 struct Gap {
     scene: Scene,
     server: Redis,
@@ -21,16 +21,22 @@ struct Gap {
 }
 
 impl Gap {
-    /// The keys are due 6 s after they were set.
-    fn new() -> Gap {
+    /// Everything is heard. The keys are due 6 s after they were set.
+    fn ahead() -> Gap {
         let (scene, server) = (Scene::new(), Redis::with(telling()));
         let watcher = watch(&scene, &server.url(), &[]);
         watcher.wait_err("listening at");
         let keys = learned(&watcher, &server);
-        // Redis cuts off those who listen to what they may not any more.
-        server.cli(&["ACL", "SETUSER", "default", "resetchannels"]);
-        watcher.wait_err("doesn't permit our user the channels");
         Gap { scene, server, watcher, keys }
+    }
+
+    /// Nothing is heard of the keys any more.
+    fn open() -> Gap {
+        let gap = Gap::ahead();
+        // Redis cuts off those who listen to what they may not any more.
+        gap.server.cli(&["ACL", "SETUSER", "default", "resetchannels"]);
+        gap.watcher.wait_err("doesn't permit our user the channels");
+        gap
     }
 
     fn heal(&self) {
@@ -73,7 +79,7 @@ fn a_subscription_that_is_cut_loses_nothing_that_was_known() {
     if skipped("redis") {
         return;
     }
-    let gap = Gap::new();
+    let gap = Gap::open();
     until("all to have expired unheard", || gap.server.cli(&["KEYS", "k*"]).is_empty());
     gap.heal();
     gap.assert_handled();
@@ -84,10 +90,7 @@ fn a_server_that_is_told_to_tell_no_more_is_named_and_nothing_is_lost() {
     if skipped("redis") {
         return;
     }
-    let (scene, server) = (Scene::new(), Redis::with(telling()));
-    let watcher = watch(&scene, &server.url(), &[]);
-    watcher.wait_err("listening at");
-    let keys = learned(&watcher, &server);
+    let Gap { server, watcher, keys, scene: _scene } = Gap::ahead();
     server.cli(&["CONFIG", "SET", "notify-keyspace-events", "Eg"]);
     watcher.wait_err("lacks \"x\"");
     until("all to have expired untold", || server.cli(&["KEYS", "k*"]).is_empty());
@@ -99,10 +102,7 @@ fn what_falls_due_while_redis_takes_no_writes_is_handled_afterwards() {
     if skipped("redis") {
         return;
     }
-    let (scene, server) = (Scene::new(), Redis::with(telling()));
-    let watcher = watch(&scene, &server.url(), &[]);
-    watcher.wait_err("listening at");
-    let keys = learned(&watcher, &server);
+    let Gap { server, watcher, keys, scene: _scene } = Gap::ahead();
     // Who isn't touched doesn't expire, and nobody touches them but the watcher.
     server.cli(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     server.cli(&["CLIENT", "PAUSE", "8000", "WRITE"]);
@@ -115,7 +115,7 @@ fn what_is_flushed_while_nobody_hears_has_not_expired() {
         return;
     }
     for flush in ["FLUSHALL", "FLUSHDB"] {
-        let gap = Gap::new();
+        let gap = Gap::open();
         gap.server.cli(&[flush]);
         gap.heal();
         assert_not_handled(&gap.watcher, &gap.server);
@@ -127,7 +127,7 @@ fn another_databases_flush_hides_no_expiry() {
     if skipped("redis") {
         return;
     }
-    let gap = Gap::new();
+    let gap = Gap::open();
     gap.server.cli(&["EVAL", "redis.call('SELECT', 1) return redis.call('FLUSHDB')", "0"]);
     until("all to have expired unheard", || gap.server.cli(&["KEYS", "k*"]).is_empty());
     gap.heal();

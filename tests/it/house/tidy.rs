@@ -76,7 +76,8 @@ fn leftover_names() -> Vec<String> {
 #[test]
 fn no_file_names_a_path_of_one_machine() {
     check(machine_paths);
-    breaks(machine_paths, "docs/a.md", "at work/root, `a/b/work/c`, /roots", 0);
+    let [work, root] = MACHINE_DIRS;
+    breaks(machine_paths, "docs/a.md", &format!("at {work}/{root}, `a/b/{work}/c`, /{root}s"), 0);
     breaks(machine_paths, "docs/a.md", &format!("see {}x", machine_roots()[0]), 1);
     breaks(machine_paths, "Cargo.toml", &format!("path = \"{}x\"", machine_roots()[1]), 1);
 }
@@ -95,8 +96,10 @@ fn machine_paths(source: &Source) -> Vec<String> {
     found
 }
 
+const MACHINE_DIRS: [&str; 2] = ["work", "root"];
+
 fn machine_roots() -> [String; 2] {
-    ["work", "root"].map(|name| format!("/{name}/"))
+    MACHINE_DIRS.map(|name| format!("/{name}/"))
 }
 
 #[test]
